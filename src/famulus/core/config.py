@@ -1,0 +1,180 @@
+"""The sections of `famulus.toml`. Sections of channels and tools stand in their own files."""
+
+from typing import Annotated, Any, Literal
+
+from famulus.core.settings import Seconds, Secret, Section, Size, doc
+
+
+class Server(Section, frozen=True):
+    """The gateway's address and who may log in."""
+
+    host: Annotated[str, doc("Address to listen on. Anything but loopback needs a password.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, doc("TCP port; 0 takes a free one.", ge=0, le=65535)] = 19876
+    password: Annotated[
+        Secret,
+        doc(
+            "Password of the web chat, plain or an argon2 hash. Without one the gateway listens "
+            "on loopback only and prints a login link that works once."
+        ),
+    ] = Secret()
+    public_url: Annotated[
+        str, doc("The address people use when a proxy or tunnel stands before the gateway.")
+    ] = ""
+    session_lifetime: Annotated[Seconds, doc("How long a browser stays logged in.")] = Seconds(
+        86400
+    )
+    login_attempts: Annotated[int, doc("Wrong passwords per minute from one address.", ge=1)] = 5
+
+
+class Storage(Section, frozen=True):
+    """Where everything is kept."""
+
+    url: Annotated[
+        str, doc("`sqlite:///FILE` (relative to the home folder) or `postgresql://…`.")
+    ] = "sqlite:///famulus.db"
+
+
+class Provider(Section, frozen=True):
+    """An account with a model vendor."""
+
+    type: Annotated[
+        Literal["anthropic", "openai", "openrouter", "ollama", "offline"],
+        doc("The wire format and the defaults that go with it."),
+    ] = "openai"
+    api_key: Annotated[Secret, doc("The key; usually `${NAME_OF_A_VARIABLE}`.")] = Secret()
+    base_url: Annotated[str, doc("Address of the API; empty for the vendor's own.")] = ""
+    headers: Annotated[dict[str, Secret], doc("Extra headers for every request.")] = {}
+    timeout: Annotated[Seconds, doc("Longest silence in the middle of an answer.")] = Seconds(120)
+    connect_timeout: Annotated[Seconds, doc("Longest wait for a connection.")] = Seconds(10)
+
+
+class ModelEntry(Section, frozen=True):
+    """A model under a name of yours. Parameters are sent only when they are written."""
+
+    provider: Annotated[str, doc("Name of a `[providers]` section.")] = ""
+    id: Annotated[str, doc("The vendor's name of the model.")] = ""
+    max_tokens: Annotated[int | None, doc("Longest answer, in tokens.", ge=1)] = None
+    temperature: Annotated[float | None, doc("Randomness.", ge=0, le=2)] = None
+    top_p: Annotated[float | None, doc("Nucleus sampling.", ge=0, le=1)] = None
+    parameters: Annotated[
+        dict[str, Any], doc("Anything else for the request's body, just as the vendor names it.")
+    ] = {}
+    inputs: Annotated[tuple[Literal["text", "image"], ...], doc("What the model can take in.")] = (
+        "text",
+        "image",
+    )
+    context_tokens: Annotated[int, doc("Size of the model's window.", ge=1024)] = 128_000
+    local: Annotated[bool | None, doc("Runs on this machine; true for Ollama unless written.")] = (
+        None
+    )
+    tools: Annotated[tuple[str, ...], doc("Patterns of the tools this model may use.")] = ("*",)
+
+
+class Agent(Section, frozen=True):
+    """The main agent."""
+
+    name: Annotated[str, doc("What the assistant calls itself.", min_length=1)] = "famulus"
+    model: Annotated[
+        str,
+        doc("A `[models]` name, or `provider/model-id`. Empty: the first key or server found."),
+    ] = ""
+    fallbacks: Annotated[tuple[str, ...], doc("Models to try when the first one fails.")] = ()
+    max_tool_rounds: Annotated[int, doc("Rounds of tool calls in one turn.", ge=1)] = 25
+    max_repeats: Annotated[
+        int, doc("How often the same call with the same outcome may be made in one turn.", ge=1)
+    ] = 3
+    turn_timeout: Annotated[Seconds, doc("Longest time for one turn.")] = Seconds(600)
+    tool_timeout: Annotated[Seconds, doc("Longest time for one tool call.")] = Seconds(120)
+    tools_allow: Annotated[tuple[str, ...], doc("Patterns of tools the agent may use.")] = ("*",)
+    tools_deny: Annotated[tuple[str, ...], doc("Patterns of tools it may not; these win.")] = ()
+    while_busy: Annotated[
+        Literal["join", "steer", "queue"],
+        doc(
+            "Messages that arrive during a turn: `join` makes one next turn of them, `steer` shows "
+            "them to the running turn between its steps, `queue` gives each a turn of its own."
+        ),
+    ] = "join"
+    history_tokens: Annotated[
+        int, doc("Size of the window of past messages in a prompt, in tokens.", ge=500)
+    ] = 16_000
+    prompts: Annotated[str, doc("Folder with `base.md`, `policies/` and `channels/`.")] = ""
+
+
+class Rule(Section, frozen=True):
+    """One piece of evidence about a message."""
+
+    class_: Annotated[
+        Literal["simple", "complex", "tool", "local"],
+        doc("What a match speaks for; `local` keeps the message on this machine whatever else."),
+    ]
+    pattern: Annotated[str, doc("A regular expression; case does not matter.")]
+    weight: Annotated[float, doc("How much a match counts.", gt=0)] = 1.0
+
+
+class Router(Section, frozen=True):
+    """Which model answers which kind of message. Without `simple` there is no routing."""
+
+    simple: Annotated[str, doc("Model for simple messages, usually a local one.")] = ""
+    complex: Annotated[str, doc("Model for complex messages; empty: the agent's.")] = ""
+    tool: Annotated[str, doc("Model for messages that need tools; empty: the agent's.")] = ""
+    local_tools: Annotated[
+        tuple[str, ...], doc("Patterns of the tools that the simple model may use.")
+    ] = ("calculator", "current_datetime")
+    rules: Annotated[tuple[Rule, ...], doc("Rules beside the built-in ones.")] = ()
+
+
+class Engine(Section, frozen=True):
+    """How turns are run."""
+
+    max_turns: Annotated[int, doc("Turns at the same time.", ge=1)] = 64
+    max_turns_per_person: Annotated[int, doc("Turns at the same time for one person.", ge=1)] = 64
+    queue_per_session: Annotated[int, doc("Messages that may wait in one session.", ge=1)] = 50
+    max_attempts: Annotated[int, doc("Starts of one turn before it is given up.", ge=1)] = 5
+    outbox_expiry: Annotated[Seconds, doc("Replies older than this are not sent any more.")] = (
+        Seconds(86400)
+    )
+    drain_timeout: Annotated[Seconds, doc("Time for running turns at shutdown.")] = Seconds(10)
+
+
+class Limits(Section, frozen=True):
+    """What bad input meets."""
+
+    message: Annotated[Size, doc("Longest message, in bytes of UTF-8.")] = Size(64 * 1024)
+    upload: Annotated[Size, doc("Largest uploaded file.")] = Size(20 * 1000 * 1000)
+    frame: Annotated[Size, doc("Largest WebSocket frame.")] = Size(1024 * 1024)
+    body: Annotated[Size, doc("Largest HTTP body.")] = Size(25 * 1000 * 1000)
+    tool_output: Annotated[
+        int, doc("Characters of a tool's output given to the model.", ge=200)
+    ] = 4000
+    json_depth: Annotated[int, doc("Deepest nesting of a JSON value.", ge=4)] = 64
+    attachments: Annotated[int, doc("Files with one message.", ge=0)] = 10
+    messages_per_minute: Annotated[int, doc("Messages from one person in a minute.", ge=1)] = 20
+
+
+class Logging(Section, frozen=True):
+    """What is written to standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], doc("Least level shown.")] = (
+        "info"
+    )
+    format: Annotated[Literal["logfmt", "json"], doc("One line an event, in this format.")] = (
+        "logfmt"
+    )
+
+
+class Config(Section, frozen=True):
+    """The whole of `famulus.toml`. Every field has a default, so an empty file is valid."""
+
+    server: Server = Server()
+    storage: Storage = Storage()
+    providers: dict[str, Provider] = {}
+    models: dict[str, ModelEntry] = {}
+    agent: Agent = Agent()
+    router: Router = Router()
+    engine: Engine = Engine()
+    limits: Limits = Limits()
+    logging: Logging = Logging()
+    channels: Annotated[dict[str, dict[str, Any]], doc("One section per channel.")] = {}
+    tools: Annotated[dict[str, dict[str, Any]], doc("One section per tool.")] = {}

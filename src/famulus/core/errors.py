@@ -1,0 +1,135 @@
+"""The errors of Famulus.
+
+FamulusError                  says what, where and what to do next
+├── ConfigError               the configuration cannot be used
+├── StoreError                the database did not do what was asked
+│   ├── StoreFull             no space left on the device; nothing was written
+│   ├── StoreUnavailable      the database cannot be reached; worth another try
+│   └── Conflict              an expectation of the transaction did not hold; nothing was written
+├── Refused                   a message that never became a turn
+│   ├── Invalid               it breaks a limit or a format
+│   ├── NotAllowed            its sender is not on the allowlist
+│   ├── TooFast               its sender exceeds the rate limit
+│   └── Busy                  a queue is full or the disk is; the sender should try again
+├── ModelError                a model call ended without an answer
+│   ├── ModelUnavailable      network, time-out, 408, 409, 5xx, a broken stream
+│   ├── RateLimited           429, with the seconds the vendor asks us to wait
+│   ├── ModelRejected         the vendor refuses this request; another try cannot help
+│   ├── ModelUnauthorized     the key is missing, wrong or out of credit
+│   └── ContextOverflow       the request is larger than the model's window
+├── ChannelError              a reply was not delivered
+│   ├── Unreachable           nobody is connected to receive it now
+│   ├── SendLater             the platform asks us to wait
+│   └── SendRejected          the platform refuses this message for good
+├── ToolError                 becomes text for the model
+└── SandboxUnavailable        nothing here can contain a command
+"""
+
+
+class FamulusError(Exception):
+    """An error whose text may be shown to the user as it is."""
+
+
+class ConfigError(FamulusError):
+    pass
+
+
+class StoreError(FamulusError):
+    pass
+
+
+class StoreFull(StoreError):
+    pass
+
+
+class StoreUnavailable(StoreError):
+    pass
+
+
+class Conflict(StoreError):
+    pass
+
+
+class Refused(FamulusError):
+    """`code` is stable and meant for programs; the text is meant for people."""
+
+    code = "refused"
+
+    def __init__(self, text: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Invalid(Refused):
+    code = "invalid"
+
+
+class NotAllowed(Refused):
+    code = "not_allowed"
+
+
+class TooFast(Refused):
+    code = "rate_limited"
+
+
+class Busy(Refused):
+    code = "busy"
+
+
+class ModelError(FamulusError):
+    """`provider` names who failed, so that the text can say it."""
+
+    def __init__(self, text: str, *, provider: str = "", status: int = 0) -> None:
+        super().__init__(text)
+        self.provider = provider
+        self.status = status
+
+
+class ModelUnavailable(ModelError):
+    pass
+
+
+class RateLimited(ModelError):
+    def __init__(
+        self, text: str, *, provider: str = "", status: int = 429, retry_after_seconds: float = 0.0
+    ) -> None:
+        super().__init__(text, provider=provider, status=status)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ModelRejected(ModelError):
+    pass
+
+
+class ModelUnauthorized(ModelError):
+    pass
+
+
+class ContextOverflow(ModelError):
+    pass
+
+
+class ChannelError(FamulusError):
+    pass
+
+
+class Unreachable(ChannelError):
+    pass
+
+
+class SendLater(ChannelError):
+    def __init__(self, text: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SendRejected(ChannelError):
+    pass
+
+
+class ToolError(FamulusError):
+    pass
+
+
+class SandboxUnavailable(FamulusError):
+    pass

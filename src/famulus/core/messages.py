@@ -1,0 +1,203 @@
+"""What is said, by whom, and where: the vocabulary every room shares.
+
+Everything here is immutable and turns into JSON and back by msgspec, because all of it is
+written into the journal. A field that is added later needs a default.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Origin(StrEnum):
+    """Who said it. What is not the owner's, the assistant's or our own is never an instruction."""
+
+    OWNER = "owner"
+    GUEST = "guest"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    OUTSIDE = "outside"
+
+
+class Text(Struct, frozen=True, tag_field="type", tag="text"):
+    text: str
+    origin: Origin
+
+
+class Note(Struct, frozen=True, tag_field="type", tag="note"):
+    """A fact put beside a message for the model alone, such as the time it was said."""
+
+    text: str
+    origin: Origin = Origin.TOOL
+
+
+class Image(Struct, frozen=True, tag_field="type", tag="image"):
+    """`blob` is the SHA-256 in hex of the bytes, which lie in the database."""
+
+    blob: str
+    media_type: str
+    origin: Origin
+    name: str = ""
+
+
+class File(Struct, frozen=True, tag_field="type", tag="file"):
+    """A received file. `path` is where it lies in the workspace."""
+
+    blob: str
+    media_type: str
+    origin: Origin
+    name: str
+    path: str = ""
+
+
+class Reasoning(Struct, frozen=True, tag_field="type", tag="reasoning"):
+    """What a model thought. `opaque` is the vendor's own block, replayed to that vendor alone."""
+
+    text: str
+    provider: str
+    opaque: str = ""
+    origin: Origin = Origin.ASSISTANT
+
+
+class ToolCall(Struct, frozen=True, tag_field="type", tag="call"):
+    """`arguments` is the JSON text just as the model wrote it, so that replaying it is exact."""
+
+    id: str
+    name: str
+    arguments: str
+    origin: Origin = Origin.ASSISTANT
+
+
+class ToolResult(Struct, frozen=True, tag_field="type", tag="result"):
+    call_id: str
+    name: str
+    parts: "tuple[Text | Image, ...]"
+    ok: bool = True
+    origin: Origin = Origin.TOOL
+
+    @property
+    def text(self) -> str:
+        return text_of(self.parts)
+
+
+Part = Text | Note | Image | File | Reasoning | ToolCall | ToolResult
+
+
+def text_of(parts: Iterable[Part]) -> str:
+    """The plain text in `parts`, joined without a separator as streaming delivers it."""
+    return "".join(part.text for part in parts if isinstance(part, Text))
+
+
+class Message(Struct, frozen=True):
+    """One entry of a conversation. A `tool` message carries only `ToolResult` parts."""
+
+    role: Literal["user", "assistant", "tool"]
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        return text_of(self.parts)
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of one or more model calls. `input_tokens` includes the cached ones."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            cost_usd=self.cost_usd + other.cost_usd,
+        )
+
+
+class SessionKey(Struct, frozen=True):
+    """`<channel>:<chat_id>:<dialog_id>`. A chat id may hold colons, the other two may not."""
+
+    channel: str
+    chat_id: str
+    dialog_id: str
+
+    def __str__(self) -> str:
+        return f"{self.channel}:{self.chat_id}:{self.dialog_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> "SessionKey":
+        """Raise ValueError when `text` has fewer than three parts."""
+        channel, _, rest = text.partition(":")
+        chat_id, _, dialog_id = rest.rpartition(":")
+        if not (channel and chat_id and dialog_id):
+            raise ValueError(f"{text!r} is not <channel>:<chat_id>:<dialog_id>")
+        return cls(channel, chat_id, dialog_id)
+
+
+class Inbound(Struct, frozen=True, kw_only=True):
+    """A message as a channel received it.
+
+    `message_id` is the platform's own and makes the turn's id, so that a redelivery is recognised.
+    `dialog_id` is empty for the chat's current dialog. `person` is filled in by the gate.
+    """
+
+    channel: str
+    chat_id: str
+    sender_id: str
+    message_id: str
+    parts: tuple[Part, ...]
+    at: datetime
+    account: str = ""
+    sender_name: str = ""
+    dialog_id: str = ""
+    group: bool = False
+    person: str = ""
+    model: str = ""
+    parent: str = ""
+    correlation_id: str = ""
+
+    @property
+    def turn_id(self) -> str:
+        # Telegram numbers messages per chat, so the chat belongs to the identity.
+        return f"{self.channel}:{self.account}:{self.chat_id}:{self.message_id}"
+
+    @property
+    def text(self) -> str:
+        return text_of(self.parts)
+
+
+class Outbound(Struct, frozen=True, kw_only=True):
+    """A message on its way to a channel.
+
+    `id` is the idempotency key. `answers` are the platform ids of the messages it answers.
+    `quiet` says that the user was told already; only a channel that shows every turn needs it.
+    """
+
+    id: str
+    channel: str
+    chat_id: str
+    session: str
+    turn_id: str
+    parts: tuple[Part, ...]
+    expires_at: datetime
+    account: str = ""
+    answers: tuple[str, ...] = ()
+    model: str = ""
+    usage: Usage = Usage()
+    quiet: bool = False
+    correlation_id: str = ""
+
+    @property
+    def text(self) -> str:
+        return text_of(self.parts)
