@@ -29,10 +29,10 @@ class Statement(NamedTuple):
 
 
 class Result(NamedTuple):
-    """`rows` of a `returning` clause; `count` of rows touched."""
+    """`rows` of a `returning` clause; `touched` is the number of rows it changed."""
 
     rows: Sequence[Row]
-    count: int
+    touched: int
 
 
 class Hit(NamedTuple):
