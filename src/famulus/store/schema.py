@@ -30,6 +30,7 @@ STEPS = (
                 seq {identity}, id text not null unique, lane text not null,
                 session text not null, person text not null, channel text not null,
                 status text not null, attempt integer not null default 0,
+                strikes integer not null default 0,
                 format integer not null, parent text not null default '',
                 joined_to text not null default '', inbound text not null,
                 answer text not null default '', created {real} not null,

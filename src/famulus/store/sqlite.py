@@ -1,0 +1,176 @@
+"""The embedded driver: one SQLite file, one writing thread, one reading thread.
+
+Transactions that wait are committed together. Each runs in a savepoint, so that one that fails is
+undone alone; one sync to disk serves all that asked to be durable.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Self, cast
+
+from famulus.core.errors import StoreError
+from famulus.store.database import Hit, Result, Row, Statement, Value
+from famulus.store.lane import Lane, Work
+from famulus.store.migrations import NEWEST
+from famulus.store.sqlite_file import conflict, connect, migrate, prepare, told, version
+from famulus.store.terms import query_terms
+
+_SEARCH = """
+    select message.id as id, -bm25(message_index) as score
+    from message_index join message on message.id = message_index.rowid
+    where message_index match :terms
+        and (:session = '' or message.session = :session)
+        and (:person = '' or message.person = :person)
+    order by bm25(message_index), message.id desc limit :limit"""
+
+
+class _Transaction(NamedTuple):
+    statements: Sequence[Statement]
+    durable: bool
+
+
+class _Read(NamedTuple):
+    sql: str
+    parameters: dict[str, Value]
+
+
+class SQLite:
+    """See `Database`. `schema` is the version that entering migrates to, up or down.
+
+    `read_only` is for looking at a file that another process may be writing: it does not migrate.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, schema: int = NEWEST) -> None:
+        self.path = path
+        self._read_only = read_only
+        self._schema = schema
+        self._writer = Lane("database-writer", self._writing)
+        self._reader = Lane("database-reader", self._reading)
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as entered:
+            if not self._read_only:
+                await entered.enter_async_context(self._writer)
+            await entered.enter_async_context(self._reader)
+            self._exit = entered.pop_all()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._exit.aclose()
+
+    async def fetch(self, sql: str, /, **parameters: Value) -> Sequence[Row]:
+        return cast(Sequence[Row], await self._reader.ask(_Read(sql, parameters)))
+
+    async def execute(self, sql: str, /, **parameters: Value) -> int:
+        (result,) = await self.transaction([Statement(sql, parameters)])
+        return result.touched
+
+    async def transaction(
+        self, statements: Sequence[Statement], *, durable: bool = False
+    ) -> Sequence[Result]:
+        if self._read_only:
+            raise StoreError(f"The database {self.path} was opened for reading only.")
+        return cast(
+            Sequence[Result], await self._writer.ask(_Transaction(tuple(statements), durable))
+        )
+
+    async def search(
+        self, text: str, *, limit: int, session: str = "", person: str = ""
+    ) -> Sequence[Hit]:
+        match = " OR ".join(
+            f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in query_terms(text)
+        )
+        if not match:
+            return []
+        rows = await self.fetch(_SEARCH, terms=match, limit=limit, session=session, person=person)
+        return [Hit(row["id"], row["score"]) for row in rows]
+
+    @contextmanager
+    def _writing(self) -> Iterator[Work[_Transaction]]:
+        with closing(connect(self.path)) as connection:
+            prepare(connection, self.path)
+            migrate(connection, self.path, self._schema)
+            yield _Writer(connection, self.path).commit
+            # Statistics for the planner are not worth an error at the end.
+            with suppress(sqlite3.Error):
+                connection.execute("pragma optimize")
+
+    @contextmanager
+    def _reading(self) -> Iterator[Work[_Read]]:
+        with closing(connect(self.path, read_only=True)) as connection:
+            self._check_version(connection)
+
+            def read(batch: Sequence[_Read]) -> Sequence[Any]:
+                return [_read(connection, self.path, one) for one in batch]
+
+            yield read
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        try:
+            found = version(connection)
+        except sqlite3.Error as error:
+            raise told(error, self.path) from None
+        if found != self._schema:
+            raise StoreError(
+                f"The database {self.path} has schema {found}, this Famulus needs {self._schema}."
+                " Start the Famulus that shall use it once, then try again."
+            )
+
+
+def _read(connection: sqlite3.Connection, path: Path, read: _Read) -> Sequence[Row] | StoreError:
+    try:
+        return connection.execute(read.sql, read.parameters).fetchall()
+    except Exception as error:  # noqa: BLE001  (the caller gets it; the others of the batch go on)
+        return told(error, path)
+
+
+class _Writer:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._full_sync = False
+
+    def commit(self, batch: Sequence[_Transaction]) -> Sequence[Any]:
+        """Do each transaction alone, then commit all; if that fails, all of them fail."""
+        execute = self._connection.execute
+        try:
+            self._sync(full=any(one.durable for one in batch))
+            execute("begin immediate")
+            outcomes = [self._attempt(one.statements) for one in batch]
+            execute("commit")
+        except sqlite3.Error as error:
+            # With a full disk SQLite may have rolled back by itself.
+            if self._connection.in_transaction:
+                execute("rollback")
+            return [told(error, self._path) for _ in batch]
+        return outcomes
+
+    def _attempt(self, statements: Sequence[Statement]) -> Sequence[Result] | StoreError:
+        execute = self._connection.execute
+        execute("savepoint one")
+        try:
+            results = [self._do(*one) for one in statements]
+        except Exception as error:  # the caller gets it; the others go on
+            if not self._connection.in_transaction:
+                raise  # SQLite gave up the whole batch
+            execute("rollback to one")
+            execute("release one")
+            return told(error, self._path)
+        execute("release one")
+        return results
+
+    def _do(self, sql: str, parameters: dict[str, Value], expect: int | None) -> Result:
+        cursor = self._connection.execute(sql, parameters)
+        rows = cursor.fetchall() if cursor.description else ()
+        touched = cursor.rowcount if cursor.rowcount >= 0 else len(rows)
+        if expect is not None and touched != expect:
+            raise conflict(sql, touched, expect)
+        return Result(rows, touched)
+
+    def _sync(self, *, full: bool) -> None:
+        if full != self._full_sync:
+            self._connection.execute(f"pragma synchronous = {'full' if full else 'normal'}")
+            self._full_sync = full
