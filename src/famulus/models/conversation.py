@@ -1,0 +1,115 @@
+"""A conversation as every vendor accepts it, however it came about.
+
+A turn that was killed leaves calls without results, a shortened history results without calls,
+another vendor's model ids of another form, and a confused model names that no vendor takes back.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from famulus.core.messages import File, Image, Message, Origin, Part, Text, ToolCall, ToolResult
+
+IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NO_RESULT = "There is no result of this call. It may or may not have been carried out."
+
+
+def paired(messages: Iterable[Message]) -> Iterator[Message]:
+    """The same conversation, in which one `tool` message with one result for each call, in their
+    order, follows every assistant message that calls. Ids are unique, and like names they are
+    letters, digits, `_` and `-`. Results without a call are left out.
+
+    What is made of a message depends on it and earlier ones, and on the results that follow it.
+    """
+    taken: set[str] = set()
+    waiting: dict[str, ToolCall] = {}
+    results: dict[str, ToolResult] = {}
+    for message in messages:
+        if message.role == "tool":
+            for part in message.parts:
+                if isinstance(part, ToolResult) and part.call_id in waiting:
+                    results.setdefault(part.call_id, part)
+            continue
+        if waiting:
+            yield _answered(waiting, results)
+            waiting, results = {}, {}
+        if message.role == "user":
+            yield message
+            continue
+        parts: list[Part] = []
+        for part in message.parts:
+            if not isinstance(part, ToolCall):
+                parts.append(part)
+            elif part.id not in waiting:
+                call = ToolCall(_unique(part.id, taken), _name(part.name), part.arguments)
+                waiting[part.id] = call
+                parts.append(call)
+        yield Message("assistant", tuple(parts))
+    if waiting:
+        yield _answered(waiting, results)
+
+
+def _answered(calls: Mapping[str, ToolCall], results: Mapping[str, ToolResult]) -> Message:
+    missing = ToolResult("", "", (Text(_NO_RESULT, Origin.TOOL),), ok=False)
+    parts = []
+    for key, call in calls.items():
+        result = results.get(key, missing)
+        parts.append(ToolResult(call.id, call.name, result.parts, result.ok))
+    return Message("tool", tuple(parts))
+
+
+def _unique(call_id: str, taken: set[str]) -> str:
+    # 40 characters is OpenAI's limit.
+    plain = _NOT_IN_A_NAME.sub("_", call_id)[:40] or "call"
+    unique, number = plain, 1
+    while unique in taken:
+        number += 1
+        unique = f"{plain[:32]}_{number}"
+    taken.add(unique)
+    return unique
+
+
+def _name(name: str) -> str:
+    return _NOT_IN_A_NAME.sub("_", name)[:64] or "unknown"
+
+
+def arguments_of(call: ToolCall) -> bytes:
+    """The arguments as the model wrote them, or `{}` where they are not a JSON object: vendors
+    refuse the whole conversation otherwise, and the call's result tells the model what was wrong.
+    """
+    text = call.arguments.encode("utf-8", "replace")
+    return text if is_object(text) else b"{}"
+
+
+def is_object(text: bytes) -> bool:
+    """Whether `text` is a JSON object."""
+    try:
+        _OBJECT.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def image_data(
+    image: Image, media: Mapping[str, bytes], inputs: Iterable[str]
+) -> tuple[str, str] | None:
+    """Media type and base64 of an image, or None when the model cannot be shown it."""
+    media_type = "image/jpeg" if image.media_type == "image/jpg" else image.media_type
+    data = media.get(image.blob)
+    if not data or media_type not in IMAGE_TYPES or "image" not in inputs:
+        return None
+    return media_type, b64encode(data).decode()
+
+
+def image_line(image: Image) -> str:
+    """What stands in an image's place for a model that is not shown it."""
+    return f"[Image that cannot be shown here: {image.name or image.media_type or 'no name'}]"
+
+
+def file_line(file: File) -> str:
+    where = f", in the workspace at {file.path}" if file.path else ", no longer kept"
+    return f"[File: {file.name or 'without a name'} ({file.media_type}){where}]"

@@ -1,0 +1,198 @@
+"""What a vendor's refusal means: every failure of a model call becomes a `ModelError` kind here."""
+
+import re
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from math import isfinite
+from time import time
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from famulus.core.errors import (
+    ContextOverflow,
+    ModelError,
+    ModelRejected,
+    ModelUnauthorized,
+    ModelUnavailable,
+    RateLimited,
+)
+from famulus.core.protocols import ModelCard
+
+# An error inside a stream comes after "200 OK", so only its name says what it is.
+_STATUS_OF = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "context_length_exceeded": 400,
+}
+# No vendor but OpenAI gives this a code of its own, and many servers that speak its format do not.
+_OVERFLOW = re.compile(
+    r"prompt is too long|context[ _](length|window|size|limit)|too many (input )?tokens",
+    re.IGNORECASE,
+)
+# Anthropic says it with 400, OpenAI with 429; neither gets better by waiting.
+_NO_CREDIT = re.compile(
+    r"insufficient_quota|billing_error|credit balance is too low", re.IGNORECASE
+)
+_LONGEST_MESSAGE = 400
+
+
+class Fault(Struct, frozen=True):
+    """What a vendor said went wrong, in whichever of the known formats. `status` 0: not said."""
+
+    message: str = ""
+    kind: str = ""
+    param: str = ""
+    status: int = 0
+
+    @classmethod
+    def of_body(cls, body: bytes) -> "Fault":
+        """From an error body; one that is not JSON counts as text, unless it is a web page."""
+        try:
+            return cls.of(msgspec.json.decode(body))
+        except (msgspec.DecodeError, RecursionError):
+            text = body.decode("utf-8", "replace").strip()
+            return cls(message="" if text.startswith("<") else text)
+
+    @classmethod
+    def of(cls, value: Any) -> "Fault":
+        """From a decoded body or the `error` in it."""
+        error = value.get("error", value) if isinstance(value, dict) else value
+        if not isinstance(error, dict):
+            return cls(message=error if isinstance(error, str) else "")
+        code = error.get("code")
+        said = [error.get("message") or error.get("detail")]
+        if isinstance(error.get("metadata"), dict):
+            said.append(error["metadata"].get("raw"))  # OpenRouter: what the vendor behind it said
+        kinds = [kind for kind in (code, error.get("type")) if isinstance(kind, str)]
+        known = next((_STATUS_OF[kind] for kind in kinds if kind in _STATUS_OF), 0)
+        return cls(
+            message=" ".join(text for text in said if isinstance(text, str)),
+            kind=" ".join(kinds),
+            param=error["param"] if isinstance(error.get("param"), str) else "",
+            status=code if isinstance(code, int) and 400 <= code < 600 else known,
+        )
+
+
+class Failures:
+    """The errors of one model. No text holds one of `secrets`, even if the vendor repeats it."""
+
+    def __init__(self, card: ModelCard, secrets: Iterable[str] = ()) -> None:
+        self._card = card
+        self._secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+
+    def unavailable(self, why: str, status: int = 0) -> ModelUnavailable:
+        return ModelUnavailable(
+            f"{self._card.provider} {self._clean(why)}. Try again later, or name other models in "
+            "agent.fallbacks.",
+            provider=self._card.provider,
+            status=status,
+        )
+
+    def in_stream(self, fault: Fault) -> ModelError:
+        """An error that came in the middle of an answer."""
+        return self.answered(fault.status or 500, fault)
+
+    def answered(
+        self, status: int, fault: Fault, headers: Mapping[str, str] | None = None
+    ) -> ModelError:
+        """An answer with an HTTP status other than 200, or an equivalent."""
+        who, name, model = self._card.provider, self._card.provider, self._card.name
+        said = self._clean(fault.message) or _phrase(status)
+        marks = f"{fault.kind} {fault.message}"
+        if status == 402 or (status in (400, 429) and _NO_CREDIT.search(marks)):
+            return ModelUnauthorized(
+                f"{who} says that the account has no credit ({status}): {said}. Add credit with "
+                f"the vendor, or use another model.",
+                provider=name,
+                status=status,
+            )
+        if status in (401, 403):
+            return ModelUnauthorized(
+                f"{who} does not accept the key ({status}): {said}. Check "
+                f"providers.{name}.api_key, then run: famulus doctor",
+                provider=name,
+                status=status,
+            )
+        if status == 429:
+            seconds = retry_after(headers or {})
+            wait = f"in {seconds:.0f} seconds" if seconds else "in a while"
+            return RateLimited(
+                f"{who} takes no more requests for now (429): {said}. Try again {wait}, or name "
+                "other models in agent.fallbacks.",
+                provider=name,
+                retry_after_seconds=seconds,
+            )
+        if status in (408, 409) or status >= 500:
+            return self.unavailable(f"is unavailable ({status}): {said}", status)
+        if status == 413 or (status in (400, 422) and _OVERFLOW.search(marks)):
+            return ContextOverflow(
+                f"The conversation is too long for {self._card.id} ({status}): {said}. Shorten it "
+                "with /compact, or start a new one with /new.",
+                provider=name,
+                status=status,
+            )
+        if 300 <= status < 400 or status == 404:
+            said += f". Check models.{model}.id and providers.{name}.base_url"
+        elif fault.param:
+            said += f". The parameter is {self._clean(fault.param)}; check models.{model}"
+        else:
+            said += f". Check models.{model}, or use another model"
+        return ModelRejected(f"{who} refuses the request ({status}): {said}.", provider=name,
+                             status=status)  # fmt: skip
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        text = " ".join(text.split())
+        if len(text) > _LONGEST_MESSAGE:
+            text = text[:_LONGEST_MESSAGE] + "…"
+        return text.rstrip(".")
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds that the vendor asks us to wait; 0 when it does not say, or not clearly."""
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds:
+        return milliseconds / 1000
+    value = headers.get("retry-after", "")
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        # Its own clock counts, since ours may be wrong.
+        now = headers.get("date")
+        start = parsedate_to_datetime(now).timestamp() if now else time()
+        return max(0.0, parsedate_to_datetime(value).timestamp() - start)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return max(0.0, number) if isfinite(number) else 0.0
+
+
+def _phrase(status: int) -> str:
+    if status == 529:
+        return "Overloaded"
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no reason given"

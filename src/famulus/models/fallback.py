@@ -1,0 +1,60 @@
+"""Another model where one fails."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import cast
+
+from famulus.core.errors import ContextOverflow, ModelError, RateLimited
+from famulus.core.protocols import Chunk, Model, ReasoningDelta, Request, Restarted, TextDelta
+
+
+class Fallback:
+    """Asks the first of `models`, and the next when that one fails.
+
+    Only `ModelError` kinds count as failing, so a bug of ours never looks like an outage. What is
+    too long for one model goes only to one with a larger window. When all fail, the error is of
+    the first one's kind and says why each of them failed.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.card = models[0].card
+        self._models = tuple(models)
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        failed: list[tuple[str, ModelError]] = []
+        shown = False
+        needed_tokens = 0
+        for model in self._models:
+            if model.card.context_tokens <= needed_tokens:
+                continue
+            if shown:
+                name, why = failed[-1]
+                yield Restarted(f"{name} failed, so {model.card.name} answers. {why}")
+                shown = False
+            try:
+                async with aclosing(cast("AsyncGenerator[Chunk]", model.stream(request))) as chunks:
+                    async for chunk in chunks:
+                        shown = isinstance(chunk, TextDelta | ReasoningDelta) or (
+                            shown and not isinstance(chunk, Restarted)
+                        )
+                        yield chunk
+                return
+            except ModelError as error:
+                failed.append((model.card.name, error))
+                if isinstance(error, ContextOverflow):
+                    needed_tokens = max(needed_tokens, model.card.context_tokens)
+        raise _together(failed)
+
+
+def _together(failed: Sequence[tuple[str, ModelError]]) -> ModelError:
+    _, first = failed[0]
+    if len(failed) == 1:
+        return first
+    first_kind = type(first)
+    reasons = " ".join(f"{name}: {error}" for name, error in failed)
+    error = first_kind(
+        f"None of the models could answer. {reasons}", provider=first.provider, status=first.status
+    )
+    if isinstance(error, RateLimited) and isinstance(first, RateLimited):
+        error.retry_after_seconds = first.retry_after_seconds
+    return error

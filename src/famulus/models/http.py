@@ -1,0 +1,225 @@
+"""What the wire formats share: one POST, and the event stream that answers it."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from famulus.core.config import Provider
+from famulus.core.errors import ConfigError
+from famulus.core.protocols import Chunk, Done, ModelCard
+from famulus.models.failures import Failures, Fault
+
+_LARGEST_EVENT = 16 * 1024 * 1024
+_LARGEST_ERROR = 64 * 1024
+_LARGE_BODY = 256 * 1024
+_DRAIN_SECONDS = 0.25
+
+
+class Reading(Protocol):
+    """One answer while it is read. `complete` turns true with the vendor's last event."""
+
+    complete: bool
+
+    def take(self, data: bytes) -> Iterable[Chunk]:
+        """What one event adds. Raises a `ModelError` kind, or `DecodeError` for nonsense."""
+
+    def finish(self) -> Done:
+        """The whole answer, or `ModelUnavailable` when the stream ended before it did."""
+
+
+class Events:
+    """Server-sent events out of raw bytes, cut anywhere.
+
+    Only the data: both vendors repeat in it what else an event says. An event that the end of
+    the stream cuts off is dropped, as the standard wants.
+    """
+
+    def __init__(self, largest: int = _LARGEST_EVENT) -> None:
+        self._largest = largest
+        self._size = 0
+        self._tail: list[bytes] = []
+        self._data: list[bytes] = []
+        self._after_return = False
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """The data of the events that `block` completes. Raises DecodeError at one too large."""
+        if self._after_return and block.startswith(b"\n"):
+            block = block[1:]
+            self._after_return = False
+        if not block:
+            return []
+        self._after_return = block.endswith(b"\r")
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if b"\n" not in block:
+            self._tail.append(block)
+            self._grow(len(block))
+            return []
+        lines = b"".join((*self._tail, block)).split(b"\n")
+        self._tail = [lines.pop()]
+        events = list(self._events(lines))
+        self._size = sum(map(len, self._data)) + len(self._data)
+        self._grow(len(self._tail[0]))
+        return events
+
+    def _events(self, lines: list[bytes]) -> Iterable[bytes]:
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+            elif line == b"data":
+                self._data.append(b"")
+            elif not line and self._data:
+                yield b"\n".join(self._data)
+                self._data = []
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > self._largest:
+            raise msgspec.DecodeError(f"an event is larger than {self._largest} bytes")
+
+
+class Endpoint:
+    """An address that answers a POST with server-sent events.
+
+    The session comes from outside, one per process, and must not use proxies from the
+    environment, which is aiohttp's default.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        provider: Provider,
+        url: str,
+        headers: Mapping[str, str],
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self._url = _checked_url(card, url)
+        own = {name: value.reveal() for name, value in provider.headers.items()}
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+            # A compressor would hold back what should be shown at once.
+            "Accept-Encoding": "identity",
+            **headers,
+            **own,
+        }
+        _check_headers(card, self._headers)
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, connect=provider.connect_timeout, sock_read=provider.timeout
+        )
+        self._silence = provider.timeout
+        self._session = session
+        self.failures = Failures(card, (provider.api_key.reveal().strip(), *own.values()))
+
+    async def stream(self, body: bytes, reading: Reading) -> AsyncIterator[Chunk]:
+        """Send `body` and give what `reading` makes of the answer, then its `Done`."""
+        events = Events()
+        try:
+            async with self._session.post(
+                self._url,
+                # aiohttp writes bytes in one go, but a file piece by piece.
+                data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
+                headers=self._headers,
+                timeout=self._timeout,
+                allow_redirects=False,  # the key is for this address alone
+            ) as response:
+                await self._check(response)
+                async for block in response.content.iter_any():
+                    for data in events.feed(block):
+                        for chunk in reading.take(data):
+                            yield chunk
+                    if reading.complete:
+                        await _drain(response)
+                        break
+        except (aiohttp.ServerTimeoutError, TimeoutError) as error:
+            raise self._timed_out(error) from error
+        except aiohttp.ClientConnectorError as error:
+            why = f"cannot be reached at {error.host}:{error.port}: {error.os_error}"
+            raise self.failures.unavailable(why) from error
+        except (aiohttp.ClientError, OSError) as error:
+            why = f"broke the connection off: {error or type(error).__name__}"
+            raise self.failures.unavailable(why) from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            why = f"sent an answer that makes no sense: {error}"
+            raise self.failures.unavailable(why) from error
+        yield reading.finish()
+
+    def _timed_out(self, error: Exception) -> Exception:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return self.failures.unavailable(
+                f"cannot be reached at {self._url.host}:{self._url.port} in time"
+            )
+        return self.failures.unavailable(f"was silent for {self._silence:g} seconds")
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        """Return when an event stream begins, else raise what the answer means."""
+        if response.status == 200 and response.content_type == "text/event-stream":
+            return
+        body = b""
+        while part := await response.content.read(_LARGEST_ERROR - len(body)):
+            body += part
+        fault = Fault.of_body(body)
+        if response.status != 200:
+            raise self.failures.answered(response.status, fault, response.headers)
+        if fault.status:  # OpenRouter reports some failures of others with "200 OK"
+            raise self.failures.in_stream(fault)
+        raise self.failures.unavailable(
+            f"answered with {response.content_type} instead of an event stream; "
+            "is its base_url right?"
+        )
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read up to the end, so that the connection can be used again; without it, it is closed."""
+    if response.content.at_eof():
+        return
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in response.content.iter_any():
+                pass
+
+
+def encoded(body: Any) -> bytes:
+    """`body` as JSON. Half of a surrogate pair, which no JSON can hold, becomes a question mark."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(body))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(item) for item in value]
+    return value
+
+
+def _checked_url(card: ModelCard, url: str) -> URL:
+    try:
+        parsed = URL(url)
+    except ValueError:
+        parsed = URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(
+            f"providers.{card.provider}.base_url is not an address. Write it like "
+            '"https://api.example.com/v1", or leave it out for the vendor\'s own.'
+        )
+    return parsed
+
+
+def _check_headers(card: ModelCard, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if any(ord(character) < 32 for character in name + value):
+            raise ConfigError(
+                f"providers.{card.provider}: the key or the header {name!r} has a line break or "
+                "another control character in it. Copy it again."
+            )

@@ -1,0 +1,366 @@
+"""OpenAI's Chat Completions API, and whoever speaks it: OpenRouter, Ollama, vLLM, llama.cpp, …
+
+https://platform.openai.com/docs/api-reference/chat. Compatible servers differ in what does no
+harm: calls without an index or an id, no usage, no `[DONE]`, the wrong `finish_reason`.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from secrets import token_hex
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from famulus.core.config import ModelEntry, Provider
+from famulus.core.messages import (
+    File,
+    Image,
+    Message,
+    Note,
+    Origin,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Request, TextDelta
+from famulus.models.conversation import arguments_of, file_line, image_data, image_line, paired
+from famulus.models.failures import Failures, Fault
+from famulus.models.http import Endpoint, encoded
+
+_VENDORS = {
+    "openai": "https://api.openai.com/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "ollama": "http://localhost:11434/v1",
+}
+
+
+class OpenAIChat:
+    """A model behind OpenAI's wire format. `session` is the process's one client session."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        provider: Provider,
+        entry: ModelEntry,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self.card = card
+        self._type = provider.type
+        vendor = _VENDORS.get(provider.type, _VENDORS["openai"])
+        base = (provider.base_url or vendor).rstrip("/")
+        self._own = base == _VENDORS["openai"]
+        if provider.type == "ollama" and base.count("/") == 2:
+            base += "/v1"  # people write the server's address, as Ollama's own client wants it
+        key = provider.api_key.reveal().strip()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._endpoint = Endpoint(card, provider, f"{base}/chat/completions", headers, session)
+        self._parameters = self._written(entry)
+
+    def _written(self, entry: ModelEntry) -> dict[str, Any]:
+        written: dict[str, Any] = {
+            "model": self.card.id,
+            "stream_options": {"include_usage": True},
+        }
+        if self._type == "openrouter":
+            written["usage"] = {"include": True}
+        if entry.max_tokens is not None:
+            # OpenAI's reasoning models refuse the old name, most other servers the new one.
+            written["max_completion_tokens" if self._own else "max_tokens"] = entry.max_tokens
+        if entry.temperature is not None:
+            written["temperature"] = entry.temperature
+        if entry.top_p is not None:
+            written["top_p"] = entry.top_p
+        return written | entry.parameters
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        reading = _Reading(self.card, self._type, self._endpoint.failures)
+        return self._endpoint.stream(self.body(request), reading)
+
+    def body(self, request: Request) -> bytes:
+        """The body of a request. Everything before the newest message is the same every time."""
+        body = {**self._parameters, "stream": True}
+        if request.session and self._own:
+            body["prompt_cache_key"] = request.session
+        if request.tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": tool.schema,
+                    },
+                }
+                for tool in request.tools
+            ]
+        messages = body["messages"] = []
+        if request.system.strip():
+            messages.append({"role": "system", "content": request.system})
+        for message in paired(request.messages):
+            messages += self._messages(message, request)
+        if not messages:
+            messages.append({"role": "user", "content": "(No message.)"})
+        return encoded(body)
+
+    def _messages(self, message: Message, request: Request) -> Iterator[dict[str, Any]]:
+        match message.role:
+            case "user":
+                if content := self._content(message.parts, request):
+                    yield {"role": "user", "content": content}
+            case "assistant":
+                yield from self._assistant(message)
+            case "tool":
+                yield from self._results(message, request)
+
+    def _content(self, parts: Iterable[Part], request: Request) -> str | list[dict[str, Any]]:
+        """Plain text where there is nothing else: some servers take only that."""
+        blocks: list[dict[str, Any]] = []
+        lines: list[str] = []
+        # Notes change from turn to turn, so they come after what stays.
+        for part in sorted(parts, key=lambda part: isinstance(part, Note)):
+            data = None
+            if isinstance(part, Image):
+                data = image_data(part, request.media, self.card.inputs)
+            if data is None:
+                lines += _lines(part)
+                continue
+            if lines:
+                blocks.append({"type": "text", "text": "\n".join(lines)})
+                lines = []
+            url = f"data:{data[0]};base64,{data[1]}"
+            blocks.append({"type": "image_url", "image_url": {"url": url}})
+        if not blocks:
+            return "\n".join(lines)
+        if lines:
+            blocks.append({"type": "text", "text": "\n".join(lines)})
+        return blocks
+
+    def _assistant(self, message: Message) -> Iterator[dict[str, Any]]:
+        text = "\n".join(line for part in message.parts for line in _lines(part))
+        calls = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": arguments_of(call).decode()},
+            }
+            for call in message.calls
+        ]
+        if not text and not calls:
+            return
+        answer: dict[str, Any] = {"role": "assistant", "content": text or None}
+        if calls:
+            answer["tool_calls"] = calls
+        for part in message.parts:
+            match part:
+                case Reasoning(_, "openrouter", opaque) if self._type == "openrouter" and opaque:
+                    answer["reasoning_details"] = msgspec.Raw(opaque.encode())
+        yield answer
+
+    def _results(self, message: Message, request: Request) -> Iterator[dict[str, Any]]:
+        """A message for each result; images follow in a user's, since a tool's holds only text."""
+        images: list[Part] = []
+        for result in message.parts:
+            if not isinstance(result, ToolResult):
+                continue
+            lines = [] if result.ok else ["The call failed."]
+            for part in result.parts:
+                if isinstance(part, Image) and image_data(part, request.media, self.card.inputs):
+                    images += (Text(f"[Image from {result.name}]", Origin.TOOL), part)
+                else:
+                    lines += _lines(part)
+            yield {"role": "tool", "tool_call_id": result.call_id, "content": "\n".join(lines)}
+        if images:
+            yield {"role": "user", "content": self._content(images, request)}
+
+
+def _lines(part: Part) -> list[str]:
+    match part:
+        case Text(text) | Note(text):
+            return [text] if text else []
+        case Image():
+            return [image_line(part)]
+        case File():
+            return [file_line(part)]
+    return []
+
+
+# ---------------------------------------------------------------- the answer
+
+
+class _Function(Struct, gc=False):
+    name: str | None = None
+    arguments: Any = None  # a few servers send the object instead of its text
+
+
+class _CallDelta(Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(Struct, gc=False):
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
+    refusal: str | None = None
+    tool_calls: list[_CallDelta] | None = None
+
+
+class _Choice(Struct, gc=False):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _PromptDetails(Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    cost: float | None = None
+
+
+class _Event(Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+    error: Any = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+class _Call:
+    """A tool call while it grows."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.pieces: list[str] = []
+
+
+class _Reading:
+    def __init__(self, card: ModelCard, provider_type: str, failures: Failures) -> None:
+        self.complete = False
+        self._card = card
+        self._type = provider_type
+        self._failures = failures
+        self._model = ""
+        self._stop: str | None = None
+        self._usage = _Usage()
+        self._reasoning: list[str] = []
+        self._text: list[str] = []
+        self._refused = False
+        self._calls: list[_Call] = []
+        self._open: dict[int | None, _Call] = {}
+        self._details: list[dict[str, Any]] = []
+
+    def take(self, data: bytes) -> Iterable[Chunk]:
+        if data.strip() == b"[DONE]":
+            self.complete = True
+            return ()
+        event = _EVENT.decode(data)
+        if event.error:
+            raise self._failures.in_stream(Fault.of(event.error))
+        self._model = event.model or self._model
+        self._usage = event.usage or self._usage
+        chunks: list[Chunk] = []
+        for choice in event.choices or ():
+            if choice.finish_reason == "error":
+                raise self._failures.unavailable("broke its answer off with an error")
+            self._stop = choice.finish_reason or self._stop
+            if choice.delta is not None:
+                chunks += self._grow(choice.delta)
+        return chunks
+
+    def _grow(self, delta: _Delta) -> Iterator[Chunk]:
+        if thought := delta.reasoning_content or delta.reasoning:
+            self._reasoning.append(thought)
+            yield ReasoningDelta(thought)
+        if delta.reasoning_details:
+            _merge(self._details, delta.reasoning_details)
+        if delta.refusal:
+            self._refused = True
+        if text := (delta.content or "") + (delta.refusal or ""):
+            self._text.append(text)
+            yield TextDelta(text)
+        for piece in delta.tool_calls or ():
+            self._call(piece)
+
+    def _call(self, piece: _CallDelta) -> None:
+        function = piece.function or _Function()
+        call = self._open.get(piece.index)
+        other = call is not None and piece.id and call.id and piece.id != call.id
+        # Without an index, a second name can only be a second call.
+        again = call is not None and piece.index is None and function.name and piece.id != call.id
+        if call is None or other or again:
+            call = self._open[piece.index] = _Call()
+            self._calls.append(call)
+        call.id = call.id or piece.id or ""
+        call.name = call.name or function.name or ""
+        if isinstance(function.arguments, str):
+            call.pieces.append(function.arguments)
+        elif function.arguments is not None:
+            call.pieces.append(encoded(function.arguments).decode())
+
+    def finish(self) -> Done:
+        if self._stop is None and not self.complete:
+            raise self._failures.unavailable("broke its answer off in the middle")
+        parts: list[Part] = []
+        if self._reasoning or self._details:
+            opaque = encoded(self._details).decode() if self._details else ""
+            parts.append(Reasoning("".join(self._reasoning), self._type, opaque))
+        if self._text:
+            parts.append(Text("".join(self._text), Origin.ASSISTANT))
+        for call in self._calls:
+            arguments = "".join(call.pieces) or "{}"
+            parts.append(ToolCall(call.id or f"call_{token_hex(12)}", call.name, arguments))
+        counted = self._usage
+        prompt = counted.prompt_tokens_details or _PromptDetails()
+        completion = counted.completion_tokens_details or _CompletionDetails()
+        return Done(
+            parts=tuple(parts),
+            usage=Usage(
+                input_tokens=counted.prompt_tokens or 0,
+                output_tokens=counted.completion_tokens or 0,
+                cached_tokens=prompt.cached_tokens or 0,
+                reasoning_tokens=completion.reasoning_tokens or 0,
+                cost_usd=counted.cost or 0.0,
+            ),
+            reason=self._reason(),
+            model=self._model or self._card.id,
+        )
+
+    def _reason(self) -> Literal["stop", "tool_calls", "length", "refusal"]:
+        if self._refused or self._stop == "content_filter":
+            return "refusal"
+        if self._stop == "length":
+            return "length"
+        return "tool_calls" if self._calls else "stop"
+
+
+def _merge(details: list[dict[str, Any]], more: list[dict[str, Any]]) -> None:
+    """Join OpenRouter's pieces of a thought, which it wants back as whole ones."""
+    for piece in more:
+        last = details[-1] if details else {}
+        if not all(piece.get(key) == last.get(key, piece) for key in ("type", "index")):
+            details.append(dict(piece))
+            continue
+        for key, value in piece.items():
+            grows = key in ("text", "summary") and isinstance(value, str)
+            if grows and isinstance(last.get(key), str):
+                last[key] += value
+            elif value is not None:
+                last[key] = value
