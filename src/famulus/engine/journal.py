@@ -1,0 +1,344 @@
+"""The tables turn, step, outbox and timer, and the portable SQL on them.
+
+Every write of a running turn carries the fence: it holds only while the turn is `running` under
+the attempt that makes the write, and touches no row otherwise.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from famulus.core.messages import Inbound, Outbound
+from famulus.store.database import Database, Row, Statement, statement
+
+# A journal that another format wrote is not replayed (see `Embedded`).
+FORMAT = 1
+
+# Payloads above this many bytes go to the blob table, so that rows stay small.
+_LARGE_BYTES = 64 * 1024
+
+T = TypeVar("T")
+
+
+class Recorded(Struct, frozen=True):
+    """A row of `step`: `done`, or for one that may not be repeated `intent` and then `acted`."""
+
+    name: str
+    status: str
+    payload: bytes
+
+    @property
+    def known(self) -> bool:
+        return self.status != "intent"
+
+    @property
+    def acted(self) -> bool:
+        return self.status != "done"
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """An open row of `turn`."""
+
+    seq: int
+    id: str
+    lane: str
+    session: str
+    person: str
+    status: str
+    attempt: int
+    strikes: int
+    format: int
+    inbound: Inbound
+    created: float
+
+
+def encode(value: Any) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def decode(payload: str | bytes, kind: type[T]) -> T:
+    return msgspec.json.decode(payload, type=kind)
+
+
+_decode_inbound = msgspec.json.Decoder(Inbound).decode
+_decode_outbound = msgspec.json.Decoder(Outbound).decode
+
+_FENCE = "select 1 from turn where id = :turn and attempt = :attempt and status = 'running'"
+
+
+def accept(inbound: Inbound, *, lane: str, session: str, now: float) -> Statement:
+    return statement(
+        "insert into turn (id, lane, session, person, channel, status, format, parent, inbound,"
+        " created, updated) values (:id, :lane, :session, :person, :channel, 'waiting', :format,"
+        " :parent, :inbound, :now, :now) on conflict (id) do nothing returning seq",
+        id=inbound.turn_id,
+        lane=lane,
+        session=session,
+        person=inbound.person,
+        channel=inbound.channel,
+        format=FORMAT,
+        parent=inbound.parent,
+        inbound=encode(inbound).decode(),
+        now=now,
+    )
+
+
+def start(turn: str, *, attempt: int, now: float) -> Statement:
+    """Raise the fence: from now on only `attempt` may write."""
+    return statement(
+        "update turn set status = 'running', attempt = :attempt, strikes = strikes + 1,"
+        " updated = :now where id = :turn and attempt = :attempt - 1"
+        " and status in ('waiting', 'running')",
+        expect=1,
+        turn=turn,
+        attempt=attempt,
+        now=now,
+    )
+
+
+def join(turn: str, *, into: str, now: float) -> Statement:
+    return statement(
+        "update turn set status = 'joined', joined_to = :into, updated = :now"
+        " where id = :turn and status = 'waiting'",
+        expect=1,
+        turn=turn,
+        into=into,
+        now=now,
+    )
+
+
+def progress(turn: str, *, attempt: int) -> Statement:
+    """A start that got further than the last one does not count against the turn."""
+    return statement(
+        "update turn set strikes = 0 where id = :turn and attempt = :attempt"
+        " and status = 'running'",
+        expect=1,
+        turn=turn,
+        attempt=attempt,
+    )
+
+
+def intend(turn: str, n: int, name: str, *, attempt: int, now: float) -> Statement:
+    return _step(turn, n, name, "intent", "", attempt=attempt, now=now)
+
+
+def record(
+    turn: str, n: int, name: str, payload: bytes, *, acted: bool, attempt: int, now: float
+) -> list[Statement]:
+    """The outcome of a step, over its intent if there is one."""
+    status = "acted" if acted else "done"
+    if len(payload) <= _LARGE_BYTES:
+        return [_step(turn, n, name, status, payload.decode(), attempt=attempt, now=now)]
+    hash_ = hashlib.sha256(payload).hexdigest()
+    return [
+        statement(
+            "insert into blob (hash, media_type, name, size, data, created) values"
+            " (:hash, 'application/json', '', :size, :data, :now) on conflict (hash) do nothing",
+            hash=hash_,
+            size=len(payload),
+            data=payload,
+            now=now,
+        ),
+        _step(turn, n, name, status, "@" + hash_, attempt=attempt, now=now),
+    ]
+
+
+def _step(
+    turn: str, n: int, name: str, status: str, payload: str, *, attempt: int, now: float
+) -> Statement:
+    return statement(
+        "insert into step (turn_id, n, name, status, payload, created)"
+        f" select :turn, :n, :name, :status, :payload, :now where exists ({_FENCE})"
+        " on conflict (turn_id, n) do update set status = excluded.status,"
+        " payload = excluded.payload where step.status = 'intent'",
+        expect=1,
+        turn=turn,
+        n=n,
+        name=name,
+        status=status,
+        payload=payload,
+        attempt=attempt,
+        now=now,
+    )
+
+
+def finish(turn: str, *, attempt: int, status: str, answer: bytes, now: float) -> Statement:
+    return statement(
+        "update turn set status = :status, answer = :answer, updated = :now"
+        " where id = :turn and attempt = :attempt and status = 'running'",
+        expect=1,
+        turn=turn,
+        attempt=attempt,
+        status=status,
+        answer=answer.decode(),
+        now=now,
+    )
+
+
+def send(outbound: Outbound, *, now: float) -> Statement:
+    return statement(
+        "insert into outbox (id, turn_id, channel, chat_id, payload, status, not_before, expires,"
+        " created) values (:id, :turn, :channel, :chat, :payload, 'pending', :now, :expires, :now)"
+        " on conflict (id) do nothing",
+        id=outbound.id,
+        turn=outbound.turn_id,
+        channel=outbound.channel,
+        chat=outbound.chat_id,
+        payload=encode(outbound).decode(),
+        expires=outbound.expires_at.timestamp(),
+        now=now,
+    )
+
+
+def mark(outbound_id: str, status: str, *, receipt: str = "") -> Statement:
+    """Note where a reply stands: `sending`, `sent`, `pending` again, `expired` or `failed`."""
+    return statement(
+        "update outbox set status = :status, receipt = :receipt,"
+        " attempts = attempts + case when :status = 'sending' then 1 else 0 end where id = :id",
+        id=outbound_id,
+        status=status,
+        receipt=receipt,
+    )
+
+
+def start_over(turn: str, *, attempt: int) -> list[Statement]:
+    """Forget what was done, so that the turn begins again from its input in today's format."""
+    return [
+        statement(
+            "update turn set format = :format where id = :turn and attempt = :attempt"
+            " and status = 'running'",
+            expect=1,
+            turn=turn,
+            attempt=attempt,
+            format=FORMAT,
+        ),
+        statement("delete from step where turn_id = :turn", turn=turn),
+    ]
+
+
+def set_timer(timer: str, due: datetime, inbound: Inbound) -> Statement:
+    return statement(
+        "insert into timer (id, due, inbound) values (:id, :due, :inbound)"
+        " on conflict (id) do update set due = excluded.due, inbound = excluded.inbound",
+        id=timer,
+        due=due.timestamp(),
+        inbound=encode(inbound).decode(),
+    )
+
+
+def clear_timer(timer: str, *, due: float | None = None) -> Statement:
+    """With `due`: only if it still stands for that moment, and exactly one caller succeeds."""
+    if due is None:
+        return statement("delete from timer where id = :id", id=timer)
+    return statement("delete from timer where id = :id and due = :due", expect=1, id=timer, due=due)
+
+
+def entry(seq: int, inbound: Inbound, *, lane: str, session: str, now: float) -> Entry:
+    """The row that `accept` has just written."""
+    return Entry(
+        seq=seq,
+        id=inbound.turn_id,
+        lane=lane,
+        session=session,
+        person=inbound.person,
+        status="waiting",
+        attempt=0,
+        strikes=0,
+        format=FORMAT,
+        inbound=inbound,
+        created=now,
+    )
+
+
+_ENTRY = (
+    "select seq, id, lane, session, person, status, attempt, strikes, format, inbound, created"
+    " from turn where status in ('waiting', 'running')"
+)
+
+
+async def open_turns(database: Database) -> list[Entry]:
+    """Turns that wait or were running when the last process ended, oldest first."""
+    return [_entry(row) for row in await database.fetch(f"{_ENTRY} order by seq")]
+
+
+async def open_turn(database: Database, turn: str) -> Entry | None:
+    """The row of one turn, or None when it is over."""
+    rows = await database.fetch(f"{_ENTRY} and id = :turn", turn=turn)
+    return _entry(rows[0]) if rows else None
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(
+        seq=row["seq"],
+        id=row["id"],
+        lane=row["lane"],
+        session=row["session"],
+        person=row["person"],
+        status=row["status"],
+        attempt=row["attempt"],
+        strikes=row["strikes"],
+        format=row["format"],
+        inbound=_decode_inbound(row["inbound"]),
+        created=row["created"],
+    )
+
+
+async def joined_inbounds(database: Database, turn: str) -> list[Inbound]:
+    rows = await database.fetch(
+        "select inbound from turn where joined_to = :turn order by seq", turn=turn
+    )
+    return [_decode_inbound(row["inbound"]) for row in rows]
+
+
+async def steps(database: Database, turn: str) -> dict[int, Recorded]:
+    """What the journal knows of a turn, by step number."""
+    rows = await database.fetch(
+        "select s.n, s.name, s.status, s.payload, b.data from step s"
+        " left join blob b on s.payload = '@' || b.hash where s.turn_id = :turn order by s.n",
+        turn=turn,
+    )
+    return {
+        row["n"]: Recorded(
+            row["name"],
+            row["status"],
+            bytes(row["data"]) if row["data"] is not None else row["payload"].encode(),
+        )
+        for row in rows
+    }
+
+
+async def open_outbox(database: Database) -> list[Outbound]:
+    """Replies that may not have been delivered, oldest first."""
+    rows = await database.fetch(
+        "select payload from outbox where status in ('pending', 'sending') order by created, id"
+    )
+    return [_decode_outbound(row["payload"]) for row in rows]
+
+
+async def due_timers(database: Database, now: float) -> Sequence[tuple[str, float, Inbound]]:
+    rows = await database.fetch(
+        "select id, due, inbound from timer where due <= :now order by due limit 100", now=now
+    )
+    return [(row["id"], row["due"], _decode_inbound(row["inbound"])) for row in rows]
+
+
+async def next_timer(database: Database) -> float | None:
+    """When the next timer is due, in seconds since 1970."""
+    (row,) = await database.fetch("select min(due) as due from timer")
+    due: float | None = row["due"]
+    return due
+
+
+async def closed_turn(database: Database, turn: str) -> tuple[str, str] | None:
+    """Status and answer of a turn, of the one it joined if it did; None if it is unknown."""
+    rows = await database.fetch(
+        "select coalesce(j.status, t.status) as status, coalesce(j.answer, t.answer) as answer"
+        " from turn t left join turn j on j.id = t.joined_to and t.joined_to <> ''"
+        " where t.id = :turn",
+        turn=turn,
+    )
+    return (rows[0]["status"], rows[0]["answer"]) if rows else None

@@ -1,0 +1,92 @@
+"""What was said. Written when a turn ends, in the transaction that ends it."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from famulus.core.messages import Message, Part
+from famulus.store.database import Database, Row, Statement, statement
+from famulus.store.terms import terms
+
+
+class Said(Struct, frozen=True):
+    """A stored message. `size` is the length of its JSON in bytes; `at` is in seconds."""
+
+    id: int
+    turn_id: str
+    message: Message
+    size: int
+    at: float
+
+
+_decode_parts = msgspec.json.Decoder(tuple[Part, ...]).decode
+_encode = msgspec.json.Encoder().encode
+_COLUMNS = "id, turn_id, role, parts, created"
+
+
+class Messages:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def window(self, session: str, start: int) -> Sequence[Said]:
+        """The messages of a session from the id `start` on, oldest first."""
+        rows = await self._database.fetch(
+            f"select {_COLUMNS} from message where session = :session and id >= :start order by id",
+            session=session,
+            start=start,
+        )
+        return [_said(row) for row in rows]
+
+    async def latest(self, session: str, limit: int) -> Sequence[Said]:
+        """The last `limit` messages of a session, oldest first."""
+        rows = await self._database.fetch(
+            f"select {_COLUMNS} from message where session = :session order by id desc limit :n",
+            session=session,
+            n=limit,
+        )
+        return [_said(row) for row in reversed(rows)]
+
+    async def search(
+        self, text: str, *, limit: int = 20, session: str = "", person: str = ""
+    ) -> Sequence[tuple[Said, float]]:
+        """Messages with words of `text` and their scores, best first."""
+        hits = await self._database.search(text, limit=limit, session=session, person=person)
+        found = []
+        for hit in hits:
+            rows = await self._database.fetch(
+                f"select {_COLUMNS} from message where id = :id", id=hit.id
+            )
+            found += [(_said(row), hit.score) for row in rows]
+        return found
+
+    def added(
+        self, messages: Sequence[Message], *, session: str, person: str, turn: str, at: float
+    ) -> list[Statement]:
+        """The statements that add a turn's messages, in order."""
+        return [
+            statement(
+                "insert into message (session, person, turn_id, n, role, parts, terms, created)"
+                " values (:session, :person, :turn, :n, :role, :parts, :terms, :at)",
+                session=session,
+                person=person,
+                turn=turn,
+                n=n,
+                role=message.role,
+                parts=_encode(message.parts).decode(),
+                terms=terms(message.text) if message.role != "tool" else "",
+                at=at,
+            )
+            for n, message in enumerate(messages)
+        ]
+
+
+def _said(row: Row) -> Said:
+    parts: str = row["parts"]
+    return Said(
+        row["id"],
+        row["turn_id"],
+        Message(row["role"], _decode_parts(parts)),
+        len(parts),
+        row["created"],
+    )

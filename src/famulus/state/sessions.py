@@ -1,0 +1,215 @@
+"""Sessions: the dialogs of a chat. A chat has one current dialog; a dialog belongs to a person."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from famulus.core.clock import Clock
+from famulus.core.errors import Invalid
+from famulus.core.messages import SessionKey
+from famulus.store.database import Database, Row, Statement, statement
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """`window_start` is the id of the oldest message that a prompt shows. Times are seconds
+    since 1970. `model` is empty for the agent's own.
+    """
+
+    key: str
+    person: str
+    title: str = ""
+    model: str = ""
+    archived: bool = False
+    window_start: int = 0
+    created: float = 0.0
+    updated: float = 0.0
+    messages: int = 0
+
+
+_COLUMNS = "key, person, title, model, archived, window_start, created, updated"
+_COUNTED = (
+    f"select {_COLUMNS}, (select count(*) from message m where m.session = s.key"
+    " and m.role <> 'tool') as messages from session s"
+)
+
+
+class Sessions:
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._current: dict[tuple[str, str], str] = {}
+        self._known: dict[str, Session] = {}
+
+    async def current(self, channel: str, chat_id: str, person: str) -> SessionKey:
+        """The chat's current dialog, made if the chat is new."""
+        chat = (channel, chat_id)
+        dialog = self._current.get(chat)
+        if dialog is None:
+            rows = await self._database.fetch(
+                "select dialog_id from chat where channel = :channel and chat_id = :chat",
+                channel=channel,
+                chat=chat_id,
+            )
+            if not rows:
+                return await self.create(channel, chat_id, person)
+            dialog = self._current[chat] = rows[0]["dialog_id"]
+        return SessionKey(channel, chat_id, dialog)
+
+    async def create(
+        self, channel: str, chat_id: str, person: str, *, title: str = ""
+    ) -> SessionKey:
+        """Add a dialog to a chat and make it the current one. Dialogs are numbered per chat."""
+        rows = await self._database.fetch(
+            "select dialog_id from session where channel = :channel and chat_id = :chat",
+            channel=channel,
+            chat=chat_id,
+        )
+        numbers = [int(row["dialog_id"]) for row in rows if row["dialog_id"].isdigit()]
+        key = SessionKey(channel, chat_id, str(max(numbers, default=0) + 1))
+        await self.ensure(key, person, title=title)
+        await self.switch(key)
+        return key
+
+    async def ensure(self, key: SessionKey, person: str, *, title: str = "") -> Session:
+        """The session of `key`, made if it is new."""
+        if session := await self.find(str(key)):
+            return session
+        now = self._clock.now().timestamp()
+        await self._database.execute(
+            "insert into session (key, channel, chat_id, dialog_id, person, title, created,"
+            " updated) values (:key, :channel, :chat, :dialog, :person, :title, :now, :now)"
+            " on conflict (key) do nothing",
+            key=str(key),
+            channel=key.channel,
+            chat=key.chat_id,
+            dialog=key.dialog_id,
+            person=person,
+            title=title,
+            now=now,
+        )
+        session = Session(key=str(key), person=person, title=title, created=now, updated=now)
+        return self._known.setdefault(str(key), session)
+
+    async def find(self, key: str) -> Session | None:
+        if key in self._known:
+            return self._known[key]
+        rows = await self._database.fetch(
+            f"select {_COLUMNS}, 0 as messages from session where key = :key", key=key
+        )
+        if not rows:
+            return None
+        self._known[key] = _session(rows[0])
+        return self._known[key]
+
+    async def get(self, key: str) -> Session:
+        """The session with its number of messages. Raises `Invalid` if there is none."""
+        rows = await self._database.fetch(f"{_COUNTED} where key = :key", key=key)
+        if not rows:
+            raise Invalid(f"There is no session {key}. /sessions lists those of this chat.")
+        return _session(rows[0])
+
+    async def of_chat(
+        self, channel: str, chat_id: str, *, archived: bool = False
+    ) -> Sequence[Session]:
+        """The dialogs of a chat, the one used last first."""
+        rows = await self._database.fetch(
+            f"{_COUNTED} where channel = :channel and chat_id = :chat"
+            " and (archived = 0 or archived = :archived) order by updated desc, key",
+            channel=channel,
+            chat=chat_id,
+            archived=int(archived),
+        )
+        return [_session(row) for row in rows]
+
+    async def all(self, *, limit: int = 100) -> Sequence[Session]:
+        rows = await self._database.fetch(f"{_COUNTED} order by updated desc limit :n", n=limit)
+        return [_session(row) for row in rows]
+
+    async def switch(self, key: SessionKey) -> None:
+        """Make a dialog its chat's current one."""
+        await self._database.execute(
+            "insert into chat (channel, chat_id, dialog_id) values (:channel, :chat, :dialog)"
+            " on conflict (channel, chat_id) do update set dialog_id = excluded.dialog_id",
+            channel=key.channel,
+            chat=key.chat_id,
+            dialog=key.dialog_id,
+        )
+        self._current[key.channel, key.chat_id] = key.dialog_id
+
+    async def rename(self, key: str, title: str) -> None:
+        await self._set(key, "title", title)
+
+    async def archive(self, key: str) -> None:
+        await self._set(key, "archived", 1)
+
+    async def set_model(self, key: str, model: str) -> None:
+        await self._set(key, "model", model)
+
+    async def _set(self, key: str, column: str, value: str | int) -> None:
+        changed = await self._database.execute(
+            f"update session set {column} = :value where key = :key",  # noqa: S608 - our own names
+            key=key,
+            value=value,
+        )
+        self._known.pop(key, None)
+        if not changed:
+            raise Invalid(f"There is no session {key}. /sessions lists those of this chat.")
+
+    async def clear(self, key: str) -> None:
+        """Delete the messages of a session and keep the session."""
+        await self._database.transaction(_without_messages(key), durable=True)
+        self._known.pop(key, None)
+
+    async def delete(self, key: SessionKey) -> None:
+        """Delete a session and its messages; the chat gets a new dialog with its next message."""
+        await self._database.transaction(
+            [
+                *_without_messages(str(key)),
+                statement("delete from session where key = :key", key=str(key)),
+                statement(
+                    "delete from chat where channel = :channel and chat_id = :chat"
+                    " and dialog_id = :dialog",
+                    channel=key.channel,
+                    chat=key.chat_id,
+                    dialog=key.dialog_id,
+                ),
+            ],
+            durable=True,
+        )
+        self._known.pop(str(key), None)
+        if self._current.get((key.channel, key.chat_id)) == key.dialog_id:
+            del self._current[key.channel, key.chat_id]
+
+    def touch(self, session: Session, *, window_start: int, title: str) -> Statement:
+        """For the transaction that ends a turn. An empty `title` keeps the one there is."""
+        now = self._clock.now().timestamp()
+        self._known.pop(session.key, None)
+        return statement(
+            "update session set updated = :now, window_start = :start,"
+            " title = case when title = '' then :title else title end where key = :key",
+            key=session.key,
+            now=now,
+            start=window_start,
+            title=title,
+        )
+
+
+def _without_messages(key: str) -> list[Statement]:
+    return [
+        statement("delete from message where session = :key", key=key),
+        statement("update session set window_start = 0 where key = :key", key=key),
+    ]
+
+
+def _session(row: Row) -> Session:
+    return Session(
+        key=row["key"],
+        person=row["person"],
+        title=row["title"],
+        model=row["model"],
+        archived=bool(row["archived"]),
+        window_start=row["window_start"],
+        created=row["created"],
+        updated=row["updated"],
+        messages=row["messages"],
+    )
