@@ -1,8 +1,11 @@
 """The sections of `famulus.toml`. Sections of channels and tools stand in their own files."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from famulus.core.settings import Seconds, Secret, Section, Size, doc
+from famulus.core.validation import build
+
+SettingsT = TypeVar("SettingsT", bound=Section)
 
 
 class Server(Section, frozen=True):
@@ -40,12 +43,24 @@ class Provider(Section, frozen=True):
     """An account with a model vendor."""
 
     type: Annotated[
-        Literal["anthropic", "openai", "openrouter", "ollama", "offline"],
-        doc("The wire format and the defaults that go with it."),
+        str,
+        doc(
+            "The wire format and its defaults: `anthropic`, `openai`, `openrouter`, `ollama`, "
+            "`offline`, or the name of a plugin."
+        ),
     ] = "openai"
     api_key: Annotated[Secret, doc("The key; usually `${NAME_OF_A_VARIABLE}`.")] = Secret()
     base_url: Annotated[str, doc("Address of the API; empty for the vendor's own.")] = ""
     headers: Annotated[dict[str, Secret], doc("Extra headers for every request.")] = {}
+    patterns: Annotated[
+        tuple[str, ...],
+        doc(
+            "Which bare model names are this provider's: `vendor/` is how one begins, and is taken "
+            "off but for OpenRouter; anything else may stand anywhere in it.",
+            examples=["claude"],
+        ),
+    ] = ()
+    fallback: Annotated[bool, doc("Takes the model names that no provider claims.")] = False
     timeout: Annotated[Seconds, doc("Longest silence in the middle of an answer.")] = Seconds(120)
     connect_timeout: Annotated[Seconds, doc("Longest wait for a connection.")] = Seconds(10)
 
@@ -55,9 +70,11 @@ class ModelEntry(Section, frozen=True):
 
     provider: Annotated[str, doc("Name of a `[providers]` section.")] = ""
     id: Annotated[str, doc("The vendor's name of the model.")] = ""
-    max_tokens: Annotated[int | None, doc("Longest answer, in tokens.", ge=1)] = None
-    temperature: Annotated[float | None, doc("Randomness.", ge=0, le=2)] = None
-    top_p: Annotated[float | None, doc("Nucleus sampling.", ge=0, le=1)] = None
+    max_tokens: Annotated[int, doc("Longest answer, in tokens.", ge=1, examples=[8192])] | None = (
+        None
+    )
+    temperature: Annotated[float, doc("Randomness.", ge=0, le=2, examples=[0.7])] | None = None
+    top_p: Annotated[float, doc("Nucleus sampling.", ge=0, le=1, examples=[0.9])] | None = None
     parameters: Annotated[
         dict[str, Any], doc("Anything else for the request's body, just as the vendor names it.")
     ] = {}
@@ -66,7 +83,7 @@ class ModelEntry(Section, frozen=True):
         "image",
     )
     context_tokens: Annotated[int, doc("Size of the model's window.", ge=1024)] = 128_000
-    local: Annotated[bool | None, doc("Runs on this machine; true for Ollama unless written.")] = (
+    local: Annotated[bool, doc("Runs on this machine; true for Ollama unless written.")] | None = (
         None
     )
     tools: Annotated[tuple[str, ...], doc("Patterns of the tools this model may use.")] = ("*",)
@@ -102,14 +119,16 @@ class Agent(Section, frozen=True):
     prompts: Annotated[str, doc("Folder with `base.md`, `policies/` and `channels/`.")] = ""
 
 
-class Rule(Section, frozen=True):
+class Rule(Section, frozen=True, rename={"class_": "class"}):
     """One piece of evidence about a message."""
 
     class_: Annotated[
         Literal["simple", "complex", "tool", "local"],
         doc("What a match speaks for; `local` keeps the message on this machine whatever else."),
     ]
-    pattern: Annotated[str, doc("A regular expression; case does not matter.")]
+    pattern: Annotated[
+        str, doc("A regular expression; case does not matter.", examples=["^(hi|hello)$"])
+    ]
     weight: Annotated[float, doc("How much a match counts.", gt=0)] = 1.0
 
 
@@ -165,16 +184,28 @@ class Logging(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
-    """The whole of `famulus.toml`. Every field has a default, so an empty file is valid."""
+    """The whole of `famulus.toml`. Every field has a default, so an empty file is valid.
+
+    A value of `channels` and `tools` is the `Settings` of that plugin, or a table not yet checked.
+    """
 
     server: Server = Server()
     storage: Storage = Storage()
-    providers: dict[str, Provider] = {}
-    models: dict[str, ModelEntry] = {}
+    providers: Annotated[dict[str, Provider], doc("Accounts, under names of yours.")] = {}
+    models: Annotated[dict[str, ModelEntry], doc("Models, under names of yours.")] = {}
     agent: Agent = Agent()
     router: Router = Router()
     engine: Engine = Engine()
     limits: Limits = Limits()
     logging: Logging = Logging()
-    channels: Annotated[dict[str, dict[str, Any]], doc("One section per channel.")] = {}
-    tools: Annotated[dict[str, dict[str, Any]], doc("One section per tool.")] = {}
+    channels: Annotated[dict[str, Any], doc("One section per channel.")] = {}
+    tools: Annotated[dict[str, Any], doc("One section per tool.")] = {}
+
+    def plugin_settings(
+        self, kind: Literal["channels", "tools"], name: str, settings_type: type[SettingsT]
+    ) -> SettingsT:
+        """The settings of a plugin, its defaults where nothing is written."""
+        given = getattr(self, kind).get(name, {})
+        return (
+            given if isinstance(given, settings_type) else build(settings_type, given, (kind, name))
+        )

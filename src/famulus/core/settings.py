@@ -9,7 +9,8 @@ From it come validation, the environment name, the example file, the reference a
 """
 
 import re
-from typing import Any, Self
+import types
+from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 import msgspec
 
@@ -59,6 +60,7 @@ _BYTES = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"(\d+)(\.\d+)?(|b|[kmg]i?b)")
 
 
 class Seconds(float):
@@ -66,8 +68,8 @@ class Seconds(float):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            number = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            number = float(value) if abs(value) < 1e300 else float("inf")
         else:
             text = str(value).replace(" ", "").lower()
             pieces = _DURATION.findall(text)
@@ -78,6 +80,16 @@ class Seconds(float):
             raise ValueError(f"{value!r} is not a duration of zero or more seconds")
         return cls(number)
 
+    def written(self) -> str | float:
+        """The way to write it that `parse` turns into the same number again."""
+        if not self.is_integer():
+            return float(self)
+        rest, text = int(self), ""
+        for unit in ("d", "h", "m", "s"):
+            amount, rest = divmod(rest, int(_SECONDS[unit]))
+            text += f"{amount}{unit}" if amount else ""
+        return text or "0s"
+
 
 class Size(int):
     """A number of bytes: an integer, or `"16KB"` (thousands), `"5MiB"` (1,024s)."""
@@ -86,7 +98,113 @@ class Size(int):
     def parse(cls, value: object) -> Self:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return cls(value)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?i?b?)", str(value).replace(" ", "").lower())
-        if not match or match[2] not in _BYTES:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return cls(value)
+        text = value.replace(" ", "").lower() if isinstance(value, str) else ""
+        match = _SIZE.fullmatch(text)
+        if not match:
             raise ValueError(f'{value!r} is not a size; write 16384, "16KB" or "5MiB"')
-        return cls(float(match[1]) * _BYTES[match[2]])
+        unit = _BYTES[match[3]]
+        return cls(int(match[1]) * unit + round(float(match[2] or 0) * unit))
+
+    def written(self) -> str | int:
+        """The way to write it that `parse` turns into the same number again."""
+        for unit in ("GiB", "GB", "MiB", "MB", "KiB", "KB"):
+            if self and self % _BYTES[unit.lower()] == 0:
+                return f"{self // _BYTES[unit.lower()]}{unit}"
+        return int(self)
+
+
+class Shape(NamedTuple):
+    """An annotation taken apart. `optional`: the default None stands for "not written"."""
+
+    type: Any
+    doc: str
+    bounds: dict[str, Any]
+    examples: list[Any]
+    optional: bool
+
+    @property
+    def item(self) -> Any:
+        """The annotation of the items of a list or of the values of a table, else None."""
+        arguments = get_args(self.type)
+        if get_origin(self.type) is dict:
+            return arguments[1]
+        if get_origin(self.type) is list or (self.is_list and arguments[1:] == (...,)):
+            return arguments[0]
+        return None
+
+    @property
+    def is_list(self) -> bool:
+        return get_origin(self.type) in {tuple, list}
+
+
+def shape(annotation: Any) -> Shape:
+    """Take `Annotated[...]` and `| None` away from an annotation, keeping what they said."""
+    text, bounds, examples, optional = "", dict[str, Any](), list[Any](), False
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation, *notes = get_args(annotation)
+            for note in notes:
+                if isinstance(note, msgspec.Meta):
+                    text = note.description or text
+                    examples = note.examples or examples
+                    found = {name: getattr(note, name) for name in _BOUNDS}
+                    bounds |= {name: bound for name, bound in found.items() if bound is not None}
+        elif get_origin(annotation) in {Union, types.UnionType}:
+            rest = [choice for choice in get_args(annotation) if choice is not type(None)]
+            optional = optional or len(rest) < len(get_args(annotation))
+            if len(rest) > 1:
+                return Shape(annotation, text, bounds, examples, optional)
+            (annotation,) = rest
+        else:
+            return Shape(annotation, text, bounds, examples, optional)
+
+
+def is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def wanted(annotation: Any) -> str:
+    """What a value of this annotation is, for errors and the reference: `a whole number, ...`."""
+    form = shape(annotation)
+    kind = form.type
+    if get_origin(kind) is Literal:
+        *some, last = [f'"{choice}"' for choice in get_args(kind)]
+        return f"{', '.join(some)} or {last}" if some else last
+    if form.item is not None:
+        item = "sections" if is_section(form.item) else wanted(form.item).removeprefix("a ")
+        what = f"a {'list' if form.is_list else 'table'} of {item}"
+    elif is_section(kind):
+        what = "a section"
+    else:
+        what = _NAMES.get(kind) or str(kind)
+    return what + _bounds_text(form.bounds)
+
+
+_BOUNDS = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length")
+_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    dict: "a table",
+    Any: "any value",
+    Secret: "a secret text",
+    Seconds: 'a duration like 30, "30s", "10m" or "1h30m"',
+    Size: 'a size like 16384, "16KB" or "5MiB"',
+}
+
+
+def _bounds_text(bounds: dict[str, Any]) -> str:
+    said = {
+        "ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}",
+        "multiple_of": "a multiple of {}", "pattern": "matching {}",
+        "min_length": "at least {} long", "max_length": "at most {} long",
+    }  # fmt: skip
+    if {"ge", "le"} <= bounds.keys():
+        bounds = {name: bound for name, bound in bounds.items() if name != "ge"} | {
+            "le": f"{bounds['ge']} to {bounds['le']}"
+        }
+        said["le"] = "{}"
+    return "".join(f", {said[name].format(bound)}" for name, bound in bounds.items())

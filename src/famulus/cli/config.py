@@ -1,0 +1,54 @@
+"""`famulus config check | show | example | schema`"""
+
+from typing import Any
+
+import click
+import msgspec
+
+from famulus.cli.options import Options, as_json, common, common_options
+from famulus.core.describe import effective, example, json_schema
+from famulus.core.toml import document
+
+
+@click.group()
+@common_options
+def command(**given: object) -> None:
+    """Check and show the configuration."""
+
+
+@command.command()
+@common
+def check(options: Options) -> None:
+    """Say whether the configuration is right, or what is wrong where."""
+    path = options.load().path
+    if path:
+        click.echo(f"{path} is fine")
+    else:
+        click.echo("no configuration file; defaults are used")
+
+
+@command.command()
+@as_json
+@common
+def show(options: Options, *, as_json: bool) -> None:
+    """Print the settings in force, with secrets masked."""
+    settings = effective(options.load().config)
+    click.echo(_json(settings) if as_json else document(settings), nl=as_json)
+
+
+@command.command("example")
+@common
+def print_example(_options: Options) -> None:
+    """Print an annotated famulus.toml with all defaults."""
+    click.echo(example(), nl=False)
+
+
+@command.command()
+@common
+def schema(_options: Options) -> None:
+    """Print the JSON Schema of famulus.toml, for editors."""
+    click.echo(_json(json_schema()))
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

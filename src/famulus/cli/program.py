@@ -1,0 +1,102 @@
+"""The commands by name. A command is the object `command` of its module, imported when it runs."""
+
+import importlib
+import sys
+import traceback
+
+import click
+
+from famulus import __version__
+from famulus.cli.options import common_options
+from famulus.core.errors import FamulusError
+
+COMMANDS = {
+    "serve": "Run the gateway: channels, web chat and API.",
+    "ask": "Ask one question and print the answer.",
+    "chat": "Talk in the terminal.",
+    "route": "Show which model a message would go to, and why.",
+    "sessions": "List and show conversations.",
+    "status": "Show what is set up and what is running.",
+    "config": "Check and show the configuration.",
+    "login": "Print a link that logs a browser in.",
+    "tokens": "Make and revoke tokens for programs.",
+    "version": "Print the version.",
+}
+
+
+class Program(click.Group):
+    """Knows its commands by name and imports only the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"famulus.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - only an error pays for it
+
+            near = get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Help on a command: famulus COMMAND --help",
+)
+@common_options
+@click.version_option(__version__, message="famulus %(version)s")
+def program(**given: object) -> None:
+    """A personal AI assistant that runs on your own machine."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code. Whatever goes wrong is one line for the user."""
+    context: click.Context | None = None
+    try:
+        with program.make_context("famulus", arguments or ["--help"]) as context:
+            program.invoke(context)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last door: no traceback reaches a user
+        return _failed(error, debug=bool(context and context.params["debug"]))
+    return 0
+
+
+def _failed(error: BaseException, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+        return 1
+    # A task group wraps what went wrong in one of its tasks.
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, FamulusError):
+        click.echo(str(error), err=True)
+    else:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        click.echo(
+            f"famulus: internal error: {what}. Run again with --debug to see where.", err=True
+        )
+    sys.stderr.flush()
+    return 1
