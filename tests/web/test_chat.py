@@ -224,6 +224,15 @@ def test_slash_opens_the_commands_and_the_keyboard_chooses_one(
     assert gateway.messages("user_input")[0]["content"] == "/memory milk"
 
 
+def test_a_typed_new_moves_to_a_new_conversation(chat: Page, gateway: FakeGateway) -> None:
+    say(chat, "old topic")
+    expect(chat.get_by_role("log")).to_contain_text("You: old topic")
+    say(chat, "/new Garden")
+    expect(chat.get_by_role("heading", level=1)).to_have_text("Garden")
+    expect(chat.get_by_role("log")).not_to_contain_text("old topic")
+    expect(chat.get_by_role("log")).to_contain_text("Did /new Garden.")
+
+
 def test_a_file_is_uploaded_shown_and_sent_by_its_id(chat: Page, gateway: FakeGateway) -> None:
     png = bytes.fromhex(
         "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154"
@@ -242,6 +251,8 @@ def test_a_file_is_uploaded_shown_and_sent_by_its_id(chat: Page, gateway: FakeGa
     say(chat, "see these")
     expect(chat.get_by_role("article", name="You")).to_contain_text("dot.png")
     expect(chat.get_by_role("log")).to_contain_text("You: see these")
+    chat.reload()
+    expect(chat.get_by_role("article", name="You")).to_contain_text("dot.png")
     assert sorted(content for _, content in gateway.uploads) == sorted([png, b"milk"])
     (sent,) = gateway.messages("user_input")
     assert [list(attachment) for attachment in sent["attachments"]] == [["id"], ["id"]]

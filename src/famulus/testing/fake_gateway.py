@@ -66,6 +66,7 @@ class FakeGateway:
         self.refusing = False
         self.sessions: dict[str, Frame] = {}
         self.current = self._new_session("")
+        self._files: list[Frame] = []
         self._cookies: set[str] = set()
         self._sockets: dict[web.WebSocketResponse, web.Request] = {}
         self._turns: dict[str, _Turn] = {}
@@ -177,7 +178,8 @@ class FakeGateway:
         self.uploads.append((upload.filename, content))
         kind = upload.content_type
         answer = {"id": uuid4().hex, "name": upload.filename, "media_type": kind}
-        return web.json_response({**answer, "size": len(content)})
+        self._files.append({**answer, "size": len(content)})
+        return web.json_response(self._files[-1])
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if not self._known(request):
@@ -205,14 +207,7 @@ class FakeGateway:
         session_id = frame.get("session_id", self.current)
         match frame["type"]:
             case "user_input" if frame["content"].startswith("/"):
-                await socket.send_json(
-                    {
-                        "type": "command_executed",
-                        "session_id": self.current,
-                        "message_id": frame["message_id"],
-                        "content": f"Did `{frame['content']}`.",
-                    }
-                )
+                await self._command(frame)
             case "user_input":
                 await self._said(socket, frame)
             case "stop":
@@ -243,6 +238,18 @@ class FakeGateway:
             case "ping":
                 await socket.send_json({"type": "pong"})
 
+    async def _command(self, frame: Frame) -> None:
+        ids = {"turn_id": uuid4().hex, "message_ids": [frame["message_id"]]}
+        await self._tell({"type": "turn_started", "session_id": self.current, **ids})
+        command, _, rest = frame["content"][1:].partition(" ")
+        if command == "new":
+            self.current = self._new_session(rest)
+        moved = {**ids, "session_id": self.current}
+        title = self.sessions[self.current]["title"]
+        await self._tell({"type": "command_executed", "command": command, "title": title, **moved})
+        said = f"Did `{frame['content']}`."
+        await self._tell({"type": "assistant_response", "content": said, **moved})
+
     async def _said(self, socket: web.WebSocketResponse, frame: Frame) -> None:
         message_id, content = frame["message_id"], frame["content"]
         if known := self._turns.get(message_id):
@@ -252,7 +259,9 @@ class FakeGateway:
         turn = self._turns[message_id] = _Turn(uuid4().hex, self.current, message_id)
         session = self.sessions[self.current]
         session["title"] = session["title"] or content[:40]
-        mine = {"role": "user", "content": content, "turn_id": turn.turn_id, "time": _now()}
+        mine: Frame = {"role": "user", "content": content, "turn_id": turn.turn_id, "time": _now()}
+        chosen = {attachment["id"] for attachment in frame.get("attachments") or ()}
+        mine["attachments"] = [known for known in self._files if known["id"] in chosen]
         session["messages"].append({**mine, "message_id": message_id})
         steps = self.script.get(
             content, [{"type": "assistant_delta", "content": f"You: {content}"}]

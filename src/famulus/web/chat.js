@@ -142,9 +142,9 @@ export class Chat {
         await this.#answered(frame, here);
         break;
       case "command_executed":
-        this.#answeredIds(frame);
-        if (here && frame.content) this.log.note(frame.content);
-        this.#refresh();
+        // `/new` and `/switch` move the chat; what the command has to say comes as an answer.
+        if (here) this.sessions.rename(frame.session_id, frame.title);
+        else await this.#open(frame.session_id, frame.title);
         break;
       case "system_notification":
         if (here) this.log.note(frame.content);
@@ -190,6 +190,7 @@ export class Chat {
     for (const id of message_ids ?? []) this.log.accepted(id);
     if (message_ids?.length && !message_ids.some((id) => this.log.has(id))) this.#foreign.add(turn_id);
     this.log.turn(turn_id);
+    this.#refresh();
   }
 
   async #answered(frame, here) {

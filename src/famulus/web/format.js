@@ -42,11 +42,13 @@ export function argumentLine(given) {
   return clip(words.join(" · "));
 }
 
-/** The same arguments in full, indented. */
+/** The same arguments in full: a line for each. */
 export function argumentText(given) {
   const value = parsed(given);
   if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value, null, 2) : String(value);
+  if (typeof value !== "object" || Array.isArray(value)) return String(value);
+  const line = ([name, v]) => `${name}: ${typeof v === "string" ? v : JSON.stringify(v, null, 2)}`;
+  return Object.entries(value).map(line).join("\n");
 }
 
 function parsed(given) {

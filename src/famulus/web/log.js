@@ -1,8 +1,8 @@
 // The messages of the open conversation, in order, and where the view stands in them.
 
 import { byId, el, oncePerFrame } from "./dom.js";
-import { bytes, fullTime } from "./format.js";
-import { icon } from "./icons.js";
+import { fileList } from "./files.js";
+import { fullTime } from "./format.js";
 import { MarkdownView } from "./markdown.js";
 import { pastTools, Turn } from "./turn.js";
 
@@ -58,7 +58,7 @@ export class Log {
       const turn = this.#turns.get(turn_id) ?? this.#newTurn();
       this.#place(turn_id ?? `past:${this.#turns.size}`, turn);
       pastTools(turn, tools);
-      turn.finish({ content, model, usage, time });
+      turn.finish({ content, model, usage, time, attachments });
     } else if (content) {
       this.note(content);
     }
@@ -133,12 +133,7 @@ export class Log {
   #say({ content, attachments, time }) {
     const bubble = el("div", { class: "bubble", title: time ? fullTime(time) : null }, content);
     const node = el("article", { class: "mine", "aria-label": "You" });
-    if (attachments?.length) {
-      const chips = attachments.map(({ name, size }) =>
-        el("li", {}, icon("file"), el("span", {}, name ?? "file"), size ? el("small", {}, bytes(size)) : null),
-      );
-      node.append(el("ul", { class: "files", "aria-label": "Attached files" }, ...chips));
-    }
+    if (attachments?.length) node.append(fileList(attachments));
     if (content) node.append(bubble);
     this.node.append(node);
     return node;

@@ -84,6 +84,7 @@ export class Sessions {
     this.node.replaceChildren(...rows);
     const title = this.#list.find(({ session_id }) => session_id === this.current)?.title || UNTITLED;
     byId("title").textContent = title;
+    byId("title").classList.toggle("untitled", title === UNTITLED);
     document.title = title === UNTITLED ? "Famulus" : `${title} · Famulus`;
   }
 

@@ -3,6 +3,7 @@
 import { copyButton } from "./clipboard.js";
 import { el } from "./dom.js";
 import { argumentLine, argumentText, fullTime, shortTime, usageText } from "./format.js";
+import { fileList } from "./files.js";
 import { icon } from "./icons.js";
 import { MarkdownView } from "./markdown.js";
 
@@ -55,12 +56,13 @@ export class Turn {
   }
 
   /** The authoritative end: replaces whatever was streamed. */
-  finish({ content, model, usage, time }) {
+  finish({ content, model, usage, time, attachments }) {
     this.running = false;
     clearTimeout(this.#pending);
     this.#text = content ?? "";
     this.#view.show(this.#text);
     this.dots.remove();
+    if (attachments?.length) this.meta.before(fileList(attachments));
     for (const card of this.toolList.querySelectorAll(".approval")) card.remove();
     for (const chip of this.#tools.values()) if (chip.dataset.state === "running") finishChip(chip, false, "");
     const words = [model, usageText(usage), time && shortTime(time)].filter(Boolean).join(" · ");
