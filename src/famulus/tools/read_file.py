@@ -1,0 +1,76 @@
+"""Reads a text file of the workspace."""
+
+import asyncio
+import mimetypes
+import os
+from typing import Annotated
+
+import msgspec
+
+from famulus.core.errors import ToolError
+from famulus.core.messages import Text
+from famulus.core.plugins import Services
+from famulus.core.protocols import Context, Effect, Replay, Tool, ToolAnswer
+from famulus.core.settings import Section, doc
+from famulus.core.tools import tool
+from famulus.core.workspace import open_file, origin_of
+
+_MOST_BYTES = 16 * 2**20
+
+
+class Settings(Section, frozen=True):
+    """Reading files of the workspace."""
+
+    enabled: Annotated[bool, doc("Whether the tool is there.")] = True
+
+
+class Arguments(msgspec.Struct, forbid_unknown_fields=True):
+    path: str
+    offset: Annotated[int, doc("First line, from 1.", ge=1)] = 1
+    limit: Annotated[int | None, doc("Lines.", ge=1)] = None
+
+
+def build(settings: Settings, services: Services) -> Tool:
+    @tool(effects=(Effect.READS,), replay=Replay.SAFE)
+    async def read_file(context: Context, arguments: Arguments) -> ToolAnswer:
+        """Read a text file."""
+        text = await asyncio.to_thread(_read, context, arguments, services.tool_output)
+        return ToolAnswer((Text(text, origin_of(context.workspace, arguments.path)),))
+
+    return read_file
+
+
+def _read(context: Context, arguments: Arguments, room: int) -> str:
+    path = arguments.path
+    with open_file(context.workspace, path) as file, os.fdopen(os.dup(file), "rb") as stream:
+        size = os.fstat(file).st_size
+        head = stream.read(8192)
+        if b"\0" in head:
+            media_type = mimetypes.guess_type(path)[0] or "unknown type"
+            raise ToolError(f"{path} is not text: {media_type}, {size:,} bytes.")
+        data = head + stream.read(_MOST_BYTES - len(head))
+    lines = data.decode("utf-8", "replace").splitlines(keepends=True)
+    first = arguments.offset - 1
+    if first and first >= len(lines):
+        raise ToolError(f"{path} has {len(lines)} lines; there is no line {arguments.offset}.")
+    last = len(lines) if arguments.limit is None else min(len(lines), first + arguments.limit)
+    text, end = _fitting(lines, first, last, room)
+    more = "" if size <= _MOST_BYTES else f" of the first {_MOST_BYTES:,} bytes"
+    if end < len(lines) or more:
+        note = f"[lines {first + 1}-{end} of {len(lines)}{more}; go on with offset={end + 1}]"
+        text = f"{text.rstrip()}\n{note}"
+    return text or f"[{path} is empty]"
+
+
+def _fitting(lines: list[str], first: int, last: int, room: int) -> tuple[str, int]:
+    """As many whole lines as fit into `room` characters, and the number of the last one."""
+    kept: list[str] = []
+    for number in range(first, last):
+        room -= len(lines[number])
+        if room < 0:
+            if not kept:
+                cut = lines[number][:room].rstrip()
+                return f"{cut} [line {number + 1} is cut]", number + 1
+            return "".join(kept), number
+        kept.append(lines[number])
+    return "".join(kept), last

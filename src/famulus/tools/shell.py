@@ -1,0 +1,83 @@
+"""Runs a command in the sandbox."""
+
+import asyncio
+from typing import Annotated, Literal
+
+import msgspec
+
+from famulus.core.errors import SandboxUnavailable, ToolError
+from famulus.core.messages import Origin, Text
+from famulus.core.plugins import Services, Unavailable
+from famulus.core.protocols import Context, Effect, Finished, Replay, Tool, ToolAnswer
+from famulus.core.settings import Seconds, Section, Size, doc
+from famulus.core.tools import tool
+from famulus.core.workspace import holds_uploads, shortened
+
+
+class Settings(Section, frozen=True):
+    """Shell commands in the workspace, without network and without sight of anything else."""
+
+    enabled: Annotated[bool, doc("Whether the tool is there.")] = True
+    sandbox: Annotated[
+        Literal["auto", "bubblewrap", "none"],
+        doc(
+            "`auto` takes bubblewrap, or plain processes where Famulus itself is in a container, "
+            "or leaves the tool out. `none` lets commands do all that you can do."
+        ),
+    ] = "auto"
+    timeout: Annotated[Seconds, doc("Longest time for one command.")] = Seconds(30)
+    memory: Annotated[Size, doc("Memory of all processes of a command together.")] = Size(
+        512 * 2**20
+    )
+    processes: Annotated[int, doc("Processes of a command at the same time.", ge=4)] = 64
+    output: Annotated[Size, doc("Output that is kept; a command that writes more is ended.")] = (
+        Size(2**20)
+    )
+
+
+class Arguments(msgspec.Struct, forbid_unknown_fields=True):
+    command: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+def build(settings: Settings, services: Services) -> Tool:
+    sandbox = services.sandbox
+    if sandbox is None:
+        raise Unavailable(services.sandbox_reason or "There is no sandbox for commands here.")
+
+    @tool(effects=(Effect.READS, Effect.WRITES, Effect.EXECUTES), replay=Replay.UNSAFE)
+    async def shell(context: Context, arguments: Arguments) -> ToolAnswer:
+        """Run a /bin/sh command in the workspace. No network."""
+        try:
+            finished = await sandbox.run(
+                ["/bin/sh", "-c", arguments.command],
+                workspace=context.workspace,
+                timeout_seconds=settings.timeout,
+            )
+        except SandboxUnavailable as error:
+            raise ToolError(str(error)) from error
+        # The command may have read what others sent, and nobody can tell from its output.
+        origin = Origin.OUTSIDE if holds_uploads(context.workspace) else Origin.TOOL
+        text = await asyncio.to_thread(
+            shortened,
+            context.workspace, context.key, finished.output, origin, services.tool_output - 100,
+        )  # fmt: skip
+        ending = _ending(finished, settings)
+        told = "\n".join(piece for piece in (text.rstrip("\n"), ending) if piece)
+        ok = not finished.exit_code and not finished.stopped_by
+        return ToolAnswer((Text(told or "[no output]", origin),), ok)
+
+    return shell
+
+
+def _ending(finished: Finished, settings: Settings) -> str:
+    """How the command ended, unless well."""
+    match finished.stopped_by:
+        case "timeout":
+            return f"[stopped after {settings.timeout:g} seconds]"
+        case "memory":
+            return f"[stopped: more than {settings.memory:,} bytes of memory]"
+        case "processes":
+            return f"[stopped: more than {settings.processes} processes]"
+        case "output":
+            return f"[stopped after {settings.output:,} bytes of output]"
+    return f"[exit code {finished.exit_code}]" if finished.exit_code else ""
