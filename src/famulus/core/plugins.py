@@ -56,12 +56,16 @@ def find(kind: str, name: str) -> Any:
     raise ConfigError(f"{kind}.{name}: there is no such plugin. Known: {', '.join(names(kind))}.")
 
 
+def own_names(kind: str) -> list[str]:
+    """The names of our own plugins of `kind`, sorted."""
+    package = importlib.import_module(f"famulus.{kind}")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if not name.startswith("_"))
+
+
 def names(kind: str) -> list[str]:
     """The names of all plugins of `kind`, sorted."""
-    package = importlib.import_module(f"famulus.{kind}")
-    found = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    found.update(entry.name for entry in _entry_points(kind))
-    return sorted(name for name in found if not name.startswith("_"))
+    return sorted({*own_names(kind), *(entry.name for entry in _entry_points(kind))})
 
 
 def settings_type(plugin: Any) -> type[Section]:

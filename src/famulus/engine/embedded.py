@@ -11,6 +11,7 @@ from famulus.core.clock import Clock
 from famulus.core.config import Engine as Settings
 from famulus.core.errors import Busy, StoreError, StoreFull, StoreUnavailable
 from famulus.core.events import Answered, Event, TurnStarted
+from famulus.core.logs import correlation
 from famulus.core.messages import Inbound, Outbound
 from famulus.core.protocols import Accepted
 from famulus.engine import journal
@@ -190,6 +191,7 @@ class Embedded:
     # ------------------------------------------------------------ one turn
 
     async def _one(self, lane: Lane, entry: journal.Entry) -> None:
+        correlation.set(entry.inbound.correlation_id)
         joined = await self._start(lane, entry)
         again = entry.attempt > 0
         entry = msgspec.structs.replace(
@@ -294,6 +296,7 @@ class Embedded:
         """Tell whoever waits that the answer is on disk."""
         if turn.answer is None:
             return
+        log.info("answered turn=%s messages=%d", turn.id, len(turn.inbounds))
         self._emit(
             Answered(
                 turn_id=turn.id,

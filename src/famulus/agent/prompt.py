@@ -1,0 +1,113 @@
+"""The prompt, from files in a fixed order. It holds nothing that changes from turn to turn.
+
+Order: base prompt, `policies/*.md` by name, `channels/<channel>.md`, then the workspace's own
+files. What is volatile, such as the time, stands beside the message it belongs to.
+"""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from famulus.core.errors import ConfigError
+from famulus.core.messages import Inbound, Message, Note, Part
+
+WORKSPACE_FILES = {
+    "AGENTS.md": "How the assistant should work: rules, habits, things to avoid.",
+    "SOUL.md": "The assistant's character and tone.",
+    "IDENTITY.md": "The assistant's name and role.",
+    "USER.md": "What the assistant should know about you.",
+    "TOOLS.md": "Hints on tools and on this machine.",
+}
+_LARGEST_FILE_BYTES = 32 * 1024
+
+
+class Prompt:
+    """Builds system prompts. `folder` is a prompt pack of the user's, or None for our own."""
+
+    def __init__(self, *, name: str, workspace: Path, folder: Path | None) -> None:
+        self._name = name
+        self._workspace = workspace
+        self._folder = folder
+        self._cache: dict[str, tuple[list[tuple[int, int] | None], str]] = {}
+        self._base = _packaged("base.md") if folder is None else _required(folder / "base.md")
+
+    def system(self, channel: str) -> str:
+        """The system prompt for a channel; the same bytes until one of its files changes."""
+        paths = self._paths(channel)
+        state = [_state(path) for path in paths]
+        cached = self._cache.get(channel)
+        if cached and cached[0] == state:
+            return cached[1]
+        texts = [self._base.replace("{name}", self._name)]
+        texts += [text for path in paths if (text := self._text(path))]
+        system = "\n\n".join(text.strip() for text in texts)
+        self._cache[channel] = (state, system)
+        return system
+
+    def _paths(self, channel: str) -> list[Path]:
+        paths: list[Path] = []
+        if self._folder is not None:
+            paths += sorted((self._folder / "policies").glob("*.md"))
+            paths.append(self._folder / "channels" / f"{channel}.md")
+        return paths + [self._workspace / name for name in WORKSPACE_FILES]
+
+    def _text(self, path: Path) -> str:
+        # A link could lead a tool's file to anything on the machine (CVE-2026-32060).
+        if path.is_symlink() or not path.is_file():
+            return ""
+        text = path.read_bytes()[:_LARGEST_FILE_BYTES].decode(errors="replace").strip()
+        if path.parent != self._workspace or not text:
+            return text
+        return "" if text == template(path.name).strip() else f"## {path.name}\n{text}"
+
+
+def release_templates(workspace: Path) -> None:
+    """Put a template of each workspace file where there is none. Never overwrites."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    for name in WORKSPACE_FILES:
+        path = workspace / name
+        if not path.exists() and not path.is_symlink():
+            path.write_text(template(name), encoding="utf-8")
+
+
+def template(name: str) -> str:
+    """A workspace file as it is released; left like this it is no part of any prompt."""
+    return (
+        f"<!-- {WORKSPACE_FILES[name]}\n"
+        "     Replace this comment with your own words; they become part of every prompt. -->\n"
+    )
+
+
+def opening(inbounds: Sequence[Inbound]) -> Message:
+    """The user message of a turn; messages that waited together are told apart by their notes."""
+    parts: list[Part] = []
+    for inbound in inbounds:
+        by = f", from {inbound.sender_name}" if inbound.group and inbound.sender_name else ""
+        parts += inbound.parts
+        parts.append(Note(f"[{inbound.at:%a %Y-%m-%d %H:%M} UTC{by}]"))
+    return Message("user", tuple(parts))
+
+
+def _packaged(name: str) -> str:
+    return resources.files("famulus.agent").joinpath("prompts", name).read_text("utf-8")
+
+
+def _required(path: Path) -> str:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"agent.prompts: cannot read {path}: {error.strerror}. "
+            "Put a base.md there, or remove the setting."
+        ) from None
+    if not text.strip():
+        raise ConfigError(f"agent.prompts: {path} is empty. Write a prompt, or remove the setting.")
+    return text
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.lstat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,189 @@
+"""One turn of the agent: the hot path.
+
+opening ─► model ─► calls? ─► tools, side by side ─┐
+             ▲                                     │
+             └──────────── results ◄───────────────┘
+           no calls ─► answer, history and outbox in one transaction
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from famulus.agent.dispatch import Dispatch, Repeats, failed
+from famulus.agent.history import History, Window
+from famulus.agent.prompt import Prompt, opening
+from famulus.core.config import Agent as Settings
+from famulus.core.errors import ModelError
+from famulus.core.events import Delta
+from famulus.core.messages import Message, Note, Origin, Text, Usage, text_of
+from famulus.core.protocols import Done, Model, Request, Restarted, TextDelta
+from famulus.engine.turns import Answer, Closing, Ending, Turn
+
+log = logging.getLogger(__name__)
+
+Limit = Literal["rounds", "repeats", "length"]
+
+_LIMIT_NOTES: dict[Limit, str] = {
+    "rounds": "[No more tool calls are possible in this turn. Answer now with what is known.]",
+    "repeats": "[The same calls keep giving the same outcome. Answer now with what is known.]",
+    "length": "",
+}
+_LIMIT_ANSWERS: dict[Limit, str] = {
+    "rounds": "I stopped after {rounds} rounds of tool calls without coming to an end.",
+    "repeats": "I stopped because the same tool calls kept giving the same outcome.",
+    "length": "The answer was cut off because it reached the model's longest output.",
+}
+_ENDINGS: dict[Ending, str] = {
+    "stopped": "Stopped.",
+    "given_up": "I could not finish this: it failed {detail} in a row. Please try it another way.",
+    "outdated": "I was updated in the middle of this and cannot safely go on with it. "
+    "Some of it may be done already; please check before you ask again.",
+}
+
+
+class Opening(Struct, frozen=True):
+    """What a turn starts from, frozen so that every run of it sees the same."""
+
+    message: Message
+    window_start: int
+
+
+class Agent:
+    """The `Runner` of conversations."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        prompt: Prompt,
+        history: History,
+        dispatch: Dispatch,
+        model: Callable[[str], Model],
+    ) -> None:
+        """`model` gives the model for a name, the agent's own for an empty one."""
+        self._settings = settings
+        self._prompt = prompt
+        self._history = history
+        self._dispatch = dispatch
+        self._model = model
+
+    async def run(self, turn: Turn) -> None:
+        try:
+            async with asyncio.timeout(self._settings.turn_timeout) as clock:
+                answer, window = await self._converse(turn)
+        except ModelError as error:
+            log.warning("no model answered turn=%s error=%s", turn.id, error)
+            answer, window = _plain(f"I could not get an answer from a model. {error}"), None
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            limit = self._settings.turn_timeout
+            answer, window = _plain(f"I stopped: this took longer than {limit:g} seconds."), None
+        await turn.finish(self._close(turn, answer, window))
+
+    async def _converse(self, turn: Turn) -> tuple[Answer, Window]:
+        window = await self._history.window(turn.session)
+        start = await turn.freeze("opening", Opening, lambda: _open(turn, window))
+        window = window.since(start.window_start)
+        turn.record[:] = [start.message]
+        model = self._model(turn.inbound.model or window.session.model)
+        usage, repeats = Usage(), Repeats(self._settings.max_repeats)
+        limit: Limit | None = None
+        for round_ in range(self._settings.max_tool_rounds + 1):
+            if steered := await turn.steered():
+                turn.record.append(opening(steered))
+            done = await turn.step("model", Done, lambda _: self._ask(turn, window, model))
+            usage += done.usage
+            turn.record.append(Message("assistant", done.parts))
+            calls = turn.record[-1].calls
+            if not calls or limit:
+                break
+            if round_ == self._settings.max_tool_rounds - 1:
+                limit = "rounds"
+            results = await self._dispatch.round(turn, calls, repeats)
+            turn.record.append(Message("tool", tuple(results)))
+            if all(repeats.exhausted(call) for call in calls):
+                limit = limit or "repeats"
+            if limit:
+                turn.record.append(Message("user", (Note(_LIMIT_NOTES[limit]),)))
+        if done.reason == "length":
+            limit = limit or "length"
+        return self._answer(done, usage, limit), window
+
+    async def _ask(self, turn: Turn, window: Window, model: Model) -> Done:
+        """One model call, shown while it comes."""
+        messages = (*window.messages, *turn.record)
+        request = Request(
+            system=self._prompt.system(turn.inbound.channel),
+            messages=messages,
+            tools=self._dispatch.specs,
+            media=await self._history.media(messages),
+            session=turn.session,
+        )
+        restarted = len(turn.record) > 1
+        async for chunk in model.stream(request):
+            match chunk:
+                case TextDelta(text):
+                    turn.emit(_delta(turn, text, restarted=restarted))
+                    restarted = False
+                case Restarted():
+                    turn.emit(_delta(turn, "", restarted=True))
+                case Done():
+                    return chunk
+        raise AssertionError(f"{model.card.name} ended its stream without Done")
+
+    def _answer(self, done: Done, usage: Usage, limit: Limit | None) -> Answer:
+        text = text_of(done.parts).strip()
+        if limit:
+            said = _LIMIT_ANSWERS[limit].format(rounds=self._settings.max_tool_rounds)
+            text = f"{text}\n\n({said})" if text else said
+        elif not text:
+            refused = done.reason == "refusal"
+            text = (
+                "The model declined to answer this."
+                if refused
+                else "The model gave an empty answer. Please try again, or say it differently."
+            )
+        return Answer(parts=(Text(text, Origin.ASSISTANT),), model=done.model, usage=usage)
+
+    def end(self, turn: Turn, ending: Ending, detail: str) -> Closing:
+        answer = _plain(_ENDINGS[ending].format(detail=detail), quiet=ending == "stopped")
+        return self._close(turn, answer, None)
+
+    def _close(self, turn: Turn, answer: Answer, window: Window | None) -> Closing:
+        """Round off the record, so that the next prompt finds a whole conversation."""
+        record = turn.record or [opening(turn.inbounds)]
+        last = record[-1]
+        if last.calls:
+            lost = [
+                failed(call, "The turn ended before the outcome was noted.") for call in last.calls
+            ]
+            record = [*record, Message("tool", tuple(lost)), Message("assistant", answer.parts)]
+        elif last.role != "assistant":
+            record = [*record, Message("assistant", answer.parts)]
+        elif last.text.strip() != answer.text:
+            record = [*record[:-1], Message("assistant", answer.parts)]
+        return Closing(answer=answer, statements=tuple(self._history.added(turn, record, window)))
+
+
+async def _open(turn: Turn, window: Window) -> Opening:
+    return Opening(opening(turn.inbounds), window.start)
+
+
+def _plain(text: str, *, quiet: bool = False) -> Answer:
+    return Answer(parts=(Text(text, Origin.ASSISTANT),), quiet=quiet)
+
+
+def _delta(turn: Turn, text: str, *, restarted: bool) -> Delta:
+    return Delta(
+        turn_id=turn.id,
+        session=turn.session,
+        channel=turn.inbound.channel,
+        chat_id=turn.inbound.chat_id,
+        content=text,
+        restarted=restarted,
+    )

@@ -1,0 +1,228 @@
+"""The composition root: builds every room, wraps what is wrapped, and starts it.
+
+The only file that knows them all. Nothing here is global, so two assistants fit in one process.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from famulus.agent.dispatch import Dispatch, matching
+from famulus.agent.history import History
+from famulus.agent.prompt import Prompt, release_templates
+from famulus.agent.turn import Agent
+from famulus.core import plugins
+from famulus.core.clock import Clock
+from famulus.core.config import Config
+from famulus.core.errors import ConfigError
+from famulus.core.events import Event
+from famulus.core.loading import Loaded
+from famulus.core.messages import Outbound
+from famulus.core.plugins import Services, Unavailable
+from famulus.core.protocols import Channel, Deliver, Model, Tool, Watcher
+from famulus.engine.embedded import Embedded
+from famulus.gateway.commands import Slash
+from famulus.gateway.delivery import Delivery
+from famulus.gateway.gate import Gate
+from famulus.gateway.supervise import supervise
+from famulus.models.found import Found, find_model
+from famulus.models.named import Models, configured_model
+from famulus.policy.allowed import Allowed
+from famulus.policy.egress import Door
+from famulus.policy.sandbox import find_sandbox
+from famulus.policy.throttled import Throttled
+from famulus.state.blobs import Blobs
+from famulus.state.messages import Messages
+from famulus.state.people import People
+from famulus.state.sessions import Sessions
+from famulus.store.database import Database
+from famulus.store.lock import hold
+from famulus.store.opening import open_database, sqlite_path
+from famulus.tools import shell
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_SENDING_SECONDS = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Assistant:
+    """Everything that runs, for those who serve it. `missing` tells why a tool is not there."""
+
+    config: Config
+    home: Path
+    workspace: Path
+    clock: Clock
+    database: Database
+    sessions: Sessions
+    messages: Messages
+    blobs: Blobs
+    model: Model
+    models: Models
+    found: Found | None
+    tools: Sequence[Tool]
+    missing: dict[str, str]
+    engine: Embedded
+    delivery: Delivery
+    gate: Gate
+    slash: Slash
+    channels: dict[str, Channel] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def assistant(
+    loaded: Loaded, *, home: Path, own: Sequence[Channel] = (), lock_wait_seconds: float = 0.0
+) -> AsyncIterator[Assistant]:
+    """A running assistant. `own` are channels that the caller drives, such as the terminal.
+
+    Leaving gives running turns time to end; what does not end resumes at the next start.
+    """
+    async with AsyncExitStack() as stack:
+        app = await _build(stack, loaded, home, own, lock_wait_seconds)
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(app.engine.run()), group.create_task(app.delivery.run())]
+            receiving = [
+                group.create_task(supervise(channel, _deliver(app, channel), clock=app.clock))
+                for channel in app.channels.values()
+            ]
+            try:
+                yield app
+            finally:
+                for task in receiving:
+                    task.cancel()
+                await app.engine.drain(app.config.engine.drain_timeout)
+                await app.delivery.drain(_SENDING_SECONDS)
+                for task in running:
+                    task.cancel()
+
+
+async def _build(
+    stack: AsyncExitStack,
+    loaded: Loaded,
+    home: Path,
+    own: Sequence[Channel],
+    lock_wait_seconds: float,
+) -> Assistant:
+    config, clock = loaded.config, Clock()
+    workspace = home / "workspace"
+    release_templates(workspace)
+    if path := sqlite_path(config.storage.url, home):
+        stack.enter_context(hold(path, wait_seconds=lock_wait_seconds))
+    database = await stack.enter_async_context(open_database(config.storage.url, home))
+    sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
+    messages = Messages(database)
+
+    found = None if configured_model(config) else await find_model(loaded.environment)
+    models = Models(
+        config,
+        session=_Http(stack).session,
+        clock=clock,
+        environment=loaded.environment,
+        found=found,
+    )
+    main = models.main()
+
+    tools, missing = await _tools(config, clock)
+    agent = Agent(
+        config.agent,
+        prompt=Prompt(
+            name=config.agent.name,
+            workspace=workspace,
+            folder=home / config.agent.prompts if config.agent.prompts else None,
+        ),
+        history=History(
+            sessions=sessions,
+            messages=messages,
+            blobs=blobs,
+            tokens=config.agent.history_tokens,
+        ),
+        dispatch=Dispatch(
+            matching(tools, config.agent.tools_allow, config.agent.tools_deny),
+            agent=config.agent.name,
+            workspace=workspace,
+            clock=clock,
+            timeout_seconds=config.agent.tool_timeout,
+            output_characters=config.limits.tool_output,
+        ),
+        model=lambda name: models.named(name) if name else main,
+    )
+
+    channels = {channel.name: channel for channel in (*own, *_channels(config, clock))}
+
+    def emit(event: Event) -> None:
+        channel = channels.get(event.channel)
+        if isinstance(channel, Watcher):
+            channel.watch(event)
+
+    delivery = Delivery(database, channels, clock=clock)
+
+    def send(outbound: Outbound) -> None:
+        delivery.put(outbound)
+
+    slash = Slash(agent, sessions=sessions, messages=messages, workspace=workspace)
+    engine = Embedded(
+        database,
+        slash,
+        config.engine,
+        clock=clock,
+        emit=emit,
+        send=send,
+        while_busy=config.agent.while_busy,
+    )
+    return Assistant(
+        config=config,
+        home=home,
+        workspace=workspace,
+        clock=clock,
+        database=database,
+        sessions=sessions,
+        messages=messages,
+        blobs=blobs,
+        model=main,
+        models=models,
+        found=found,
+        tools=tools,
+        missing=missing,
+        engine=engine,
+        delivery=delivery,
+        gate=Gate(
+            engine=engine,
+            people=People(database, clock=clock),
+            sessions=sessions,
+            limits=config.limits,
+        ),
+        slash=slash,
+        channels=channels,
+    )
+
+
+async def _tools(config: Config, clock: Clock) -> tuple[list[Tool], dict[str, str]]:
+    """The tools that work here, and for each of the others why it does not."""
+    settings = config.plugin_settings("tools", "shell", shell.Settings)
+    sandbox, reason = await find_sandbox(settings.sandbox) if settings.enabled else (None, "")
+    web = config.plugin_settings("tools", "web_fetch", _settings("web_fetch"))
+    services = Services(
+        clock=clock,
+        egress=Door(web),
+        sandbox=sandbox,
+        sandbox_reason=reason,
+        tool_output=config.limits.tool_output,
+    )
+    tools: list[Tool] = []
+    missing: dict[str, str] = {}
+    # A stranger's tool is code that runs here, so it is loaded only when it is written down.
+    for name in sorted({*plugins.own_names("tools"), *config.tools}):
+        plugin = plugins.find("tools", name)
+        section = config.plugin_settings("tools", name, plugins.settings_type(plugin))
+        if not getattr(section, "enabled", True):
+            missing[name] = f"tools.{name}.enabled is false."
+            continue
+        try:
+            tools.append(plugin.build(section, services))
+        except Unavailable as error:
+            missing[name] = str(error)
+    return tools, missing

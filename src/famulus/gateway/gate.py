@@ -1,0 +1,108 @@
+"""The one way in: from a channel's message to a turn on disk."""
+
+import asyncio
+import logging
+import secrets
+from contextlib import suppress
+
+import msgspec
+
+from famulus.core.config import Limits
+from famulus.core.errors import Invalid
+from famulus.core.logs import correlation
+from famulus.core.messages import File, Image, Inbound, Origin, SessionKey, Text
+from famulus.core.protocols import Accepted
+from famulus.engine.turns import Engine
+from famulus.state.people import OWNER, People
+from famulus.state.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+# The channels that only the owner can use: they ask for the password or sit at the machine.
+OWNED = frozenset({"web", "console"})
+
+_COMMAND_SECONDS = 10.0
+
+
+class Gate:
+    """A `Deliver`: checks the limits, finds the person and the session, and hands to the engine.
+
+    A slash command goes into a lane of its own, so that it never waits behind a long turn, and is
+    done before the next message of its chat is looked at.
+    """
+
+    def __init__(
+        self, *, engine: Engine, people: People, sessions: Sessions, limits: Limits
+    ) -> None:
+        self._engine = engine
+        self._people = people
+        self._sessions = sessions
+        self._limits = limits
+
+    async def __call__(self, inbound: Inbound) -> Accepted:
+        self._check(inbound)
+        person, origin = OWNER, Origin.OWNER
+        if inbound.channel not in OWNED:
+            known = await self._people.of_account(
+                inbound.channel, inbound.sender_id, inbound.sender_name
+            )
+            person = known.id
+            origin = Origin.OWNER if known.role == OWNER else Origin.GUEST
+        key = await self._session(inbound, person)
+        inbound = msgspec.structs.replace(
+            inbound,
+            person=person,
+            dialog_id=key.dialog_id,
+            correlation_id=inbound.correlation_id or secrets.token_hex(6),
+            parts=tuple(msgspec.structs.replace(part, origin=origin) for part in inbound.parts),
+        )
+        correlation.set(inbound.correlation_id)
+        command = is_command(inbound)
+        lane = f"!{inbound.channel}:{inbound.chat_id}" if command else ""
+        accepted = await self._engine.accept(inbound, session=str(key), lane=lane)
+        log.info(
+            "accepted turn=%s session=%s duplicate=%s",
+            accepted.turn_id,
+            accepted.session,
+            accepted.duplicate,
+        )
+        if command:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_COMMAND_SECONDS):
+                    await self._engine.answer(accepted.turn_id)
+        return accepted
+
+    async def _session(self, inbound: Inbound, person: str) -> SessionKey:
+        if not inbound.dialog_id:
+            return await self._sessions.current(inbound.channel, inbound.chat_id, person)
+        key = SessionKey(inbound.channel, inbound.chat_id, inbound.dialog_id)
+        await self._sessions.ensure(key, person)
+        return key
+
+    def _check(self, inbound: Inbound) -> None:
+        size = len(inbound.text.encode("utf-8", "replace"))
+        if size > self._limits.message:
+            raise Invalid(
+                f"The message has {size:,} bytes; the most I take is {self._limits.message:,}. "
+                "Please send it in parts or as a file."
+            )
+        files = sum(isinstance(part, Image | File) for part in inbound.parts)
+        if files > self._limits.attachments:
+            raise Invalid(
+                f"{files} attachments came; the most I take is {self._limits.attachments}."
+            )
+        if not files and not inbound.text.strip():
+            raise Invalid("The message is empty.")
+        for name in ("message_id", "chat_id", "sender_id"):
+            value: str = getattr(inbound, name)
+            if not value or len(value) > 200 or not value.isprintable():
+                raise Invalid(f"{name} must be 1 to 200 printable characters.")
+        if ":" in inbound.dialog_id:
+            raise Invalid("The dialog's id must not hold a colon.")
+
+
+def is_command(inbound: Inbound) -> bool:
+    """A slash, a letter or `?`: `/stop` is one, a path such as `/etc/hosts` is not."""
+    first = next((part.text for part in inbound.parts if isinstance(part, Text)), "").lstrip()
+    word = first[1:].split(maxsplit=1)[0] if len(first) > 1 and first[0] == "/" else ""
+    return bool(word) and "/" not in word and (word[0].isalpha() or word == "?")

@@ -1,0 +1,153 @@
+"""The embedded driver, through the contract of all engines and what only it promises."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from famulus.core.clock import Clock
+from famulus.core.config import Engine as Settings
+from famulus.core.messages import Outbound
+from famulus.engine import journal
+from famulus.engine.embedded import Embedded
+from famulus.store.database import statement
+from famulus.store.sqlite import SQLite
+from famulus.testing.check_engine import EngineContract, Script, ask, message
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Running:
+    engine: Embedded
+    database: SQLite
+    sent: list[Outbound] = field(default_factory=list)
+
+
+@pytest.fixture
+def make(tmp_path):
+    @asynccontextmanager
+    async def running(runner, *, while_busy="join", **settings):
+        async with SQLite(tmp_path / "famulus.db") as database:
+            sent = []
+            engine = Embedded(
+                database,
+                runner,
+                Settings(**settings),
+                clock=Clock(),
+                emit=lambda event: None,
+                send=sent.append,
+                while_busy=while_busy,
+            )
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(engine.run())
+                try:
+                    yield Running(engine, database, sent)
+                finally:
+                    task.cancel()
+
+    return running
+
+
+class TestEmbedded(EngineContract):
+    @pytest.fixture
+    def make(self, make):
+        return make
+
+
+async def test_a_turn_that_another_worker_took_over_stops_silently(make):
+    reached, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def body(turn):
+        reached.set()
+        await goes_on.wait()
+        return "late"
+
+    async with make(Script(body)) as running:
+        accepted = await running.engine.accept(message("go"), session="test:main:1")
+        await reached.wait()
+        await running.database.execute("update turn set attempt = attempt + 1")
+        goes_on.set()
+        await running.engine.drain(5)
+        status, answer = await journal.closed_turn(running.database, accepted.turn_id)
+    assert (status, answer) == ("running", "")
+    assert running.sent == []
+
+
+@pytest.mark.parametrize(("acted", "answer"), [(False, "done"), (True, "outdated")])
+async def test_a_journal_of_another_format_is_begun_anew_unless_something_was_done(
+    make, acted, answer
+):
+    inbound = message("go")
+    async with make(Script()) as running:
+        await running.engine.drain(0)
+        now = Clock().now().timestamp()
+        await running.database.transaction(
+            [
+                journal.accept(inbound, lane="test:main:1", session="test:main:1", now=now),
+                statement("update turn set format = -1, status = 'running', attempt = 1"),
+                *journal.record(inbound.turn_id, 0, "old", b'"x"', acted=acted, attempt=1, now=now),
+            ]
+        )
+
+    async def body(turn):
+        return await turn.step("new", str, _done)
+
+    async with make(Script(body)) as running:
+        text = (await running.engine.answer(inbound.turn_id)).text
+    assert text.startswith(answer)
+
+
+async def test_a_large_outcome_is_kept_beside_the_journal(make):
+    large = "x" * 300_000
+    made = []
+
+    async def act(_):
+        made.append(1)
+        return large
+
+    async def body(turn):
+        text = await turn.step("large", str, act)
+        if turn.attempt == 1:
+            await asyncio.Event().wait()
+        return str(len(text))
+
+    runner = Script(body)
+    async with make(runner) as running:
+        accepted = await running.engine.accept(message("go"), session="test:main:1")
+        while not await running.database.fetch("select 1 from step"):
+            await asyncio.sleep(0.005)
+        (row,) = await running.database.fetch("select length(payload) as n from step")
+        assert row["n"] < 100
+    async with make(runner) as running:
+        answer = await running.engine.answer(accepted.turn_id)
+    assert answer.text == "300000"
+    assert made == [1]
+
+
+async def test_stop_is_quick(make):
+    reached = asyncio.Event()
+
+    async def body(turn):
+        reached.set()
+        await asyncio.Event().wait()
+        return ""
+
+    async with make(Script(body)) as running:
+        await running.engine.accept(message("go"), session="test:main:1")
+        await reached.wait()
+        async with asyncio.timeout(0.2):
+            await running.engine.cancel("test:main:1")
+
+
+async def test_idle_lanes_are_forgotten(make):
+    async with make(Script()) as running:
+        for n in range(20):
+            await ask(running.engine, message("hello", chat=str(n)))
+        await running.engine.drain(5)
+        assert running.engine._lanes._lanes == {}
+
+
+async def _done(_):
+    return "done"
