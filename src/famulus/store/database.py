@@ -9,6 +9,8 @@ What a transaction depends on is written as an expectation (`expect=1` row), so 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
+from famulus.core.errors import Conflict
+
 Value = str | int | float | bytes | None
 
 
@@ -46,6 +48,13 @@ def statement(sql: str, /, *, expect: int | None = None, **parameters: Value) ->
     return Statement(sql, parameters, expect)
 
 
+def conflict(sql: str, touched: int, expected: int) -> Conflict:
+    return Conflict(
+        f"Another writer came first ({touched} rows instead of {expected} in"
+        f" {' '.join(sql.split())[:80]!r}). Nothing was written."
+    )
+
+
 class Database(Protocol):
     """Raises `StoreFull`, `StoreUnavailable` or `StoreError` with a text for the user.
 
@@ -63,8 +72,9 @@ class Database(Protocol):
     ) -> Sequence[Result]:
         """Do all or nothing, and return after the commit, one result a statement.
 
-        Raises `Conflict` when an expectation does not hold. Statements of callers are done in the
-        order of the calls. `durable`: on return the commit survives a power loss, not only the
+        Raises `Conflict` when an expectation does not hold. A caller that awaits each call has its
+        order; on SQLite calls that overlap keep theirs as well. It is done, or not, also when the
+        caller is cancelled. `durable`: on return the commit survives a power loss, not only the
         death of the process.
         """
 

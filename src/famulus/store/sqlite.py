@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 from famulus.core.errors import StoreError
-from famulus.store.database import Hit, Result, Row, Statement, Value
+from famulus.store.database import Hit, Result, Row, Statement, Value, conflict
 from famulus.store.lane import Lane, Work
 from famulus.store.migrations import NEWEST
-from famulus.store.sqlite_file import conflict, connect, migrate, prepare, told, version
+from famulus.store.sqlite_file import connect, migrate, prepare, told, version
 from famulus.store.terms import query_terms
 
 _SEARCH = """

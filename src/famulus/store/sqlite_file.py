@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from famulus.core.errors import Conflict, StoreError, StoreFull, StoreUnavailable
+from famulus.core.errors import StoreError, StoreFull, StoreUnavailable
 from famulus.store.migrations import VERSION, VERSION_TABLE, Change, changes
 from famulus.store.schema import STEPS, Step
 
@@ -153,10 +153,3 @@ def told(error: Exception, path: Path) -> StoreError:
         case sqlite3.SQLITE_CONSTRAINT:
             return StoreError(f"The database {path} refused a row: {error}. Nothing was written.")
     return StoreError(f"The database {path} could not do this: {error}. Nothing was written.")
-
-
-def conflict(sql: str, touched: int, expected: int) -> Conflict:
-    return Conflict(
-        f"Another writer came first ({touched} rows instead of {expected} in"
-        f" {' '.join(sql.split())[:80]!r}). Nothing was written."
-    )

@@ -1,0 +1,53 @@
+"""One gateway per SQLite file: an advisory lock on a file beside it."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from famulus.core.errors import StoreError
+
+_POLL_SECONDS = 0.05
+
+
+@contextmanager
+def hold(database: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold `<database>.lock`, which names our process. The kernel frees it however we end.
+
+    Blocks up to `wait_seconds`, then raises `StoreError`.
+    """
+    path = database.with_name(database.name + ".lock")
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"The lock {path} cannot be opened: {error.strerror}. Check who owns its directory."
+        ) from None
+    try:
+        _lock(descriptor, database, time.monotonic() + wait_seconds)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+        # The file stays: removing it would let two others hold two files of the same name.
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, database: Path, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+                continue
+            owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "unknown"
+            raise StoreError(
+                f"Another Famulus (process {owner}) already uses {database}."
+                " Stop it, or give this one a home of its own with FAMULUS_HOME."
+            ) from None
+        else:
+            return

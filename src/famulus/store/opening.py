@@ -1,0 +1,40 @@
+"""The database that `storage.url` names."""
+
+from pathlib import Path
+
+from famulus.core.errors import ConfigError
+from famulus.store.database import Database
+from famulus.store.sqlite import SQLite
+
+
+def open_database(url: str, home: Path) -> Database:
+    """`sqlite:///file` (relative to `home`, or absolute) or `postgresql://…`.
+
+    Nothing is touched before the database is entered. No error repeats the URL: it may hold a
+    password. Raises `ConfigError`.
+    """
+    path = sqlite_path(url, home)
+    if path is not None:
+        return SQLite(path)
+    try:
+        # The driver of PostgreSQL is an extra.
+        from famulus.store.postgres import Postgres  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError(
+            "storage.url names PostgreSQL, but its driver is not installed."
+            " Run: pip install 'famulus[cluster]'"
+        ) from None
+    return Postgres(url)
+
+
+def sqlite_path(url: str, home: Path) -> Path | None:
+    """The file of an SQLite URL; None for PostgreSQL. Raises `ConfigError`."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+        return home / Path(rest[1:]).expanduser()
+    if scheme in ("postgresql", "postgres"):
+        return None
+    raise ConfigError(
+        "storage.url must be sqlite:///famulus.db (in the home), sqlite:////full/path.db"
+        " or postgresql://user:password@host/database."
+    )

@@ -1,0 +1,163 @@
+"""The driver for several machines: PostgreSQL over a few connections.
+
+Each transaction is committed by itself; the server groups what several connections commit at the
+same moment. Calls that overlap may therefore commit in another order than they were made, but a
+caller that awaits each call keeps its order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from psycopg import AsyncConnection, AsyncCursor, Error, pq
+
+from famulus.core.errors import StoreError, StoreUnavailable
+from famulus.store.database import Hit, Result, Row, Statement, Value, conflict
+from famulus.store.migrations import NEWEST
+from famulus.store.postgres_wire import Address, migrate, native, told
+from famulus.store.terms import query_terms
+
+_CONNECTIONS = 6
+_TRIES = 4
+# The server undoes one of two transactions that wait for each other. Both are data: do it again.
+_TRY_AGAIN = ("40001", "40P01")
+
+_SEARCH = """
+    select id, ts_rank(words, query) as score
+    from message, to_tsquery('simple', :terms) as query
+    where words @@ query
+        and (:session = '' or session = :session) and (:person = '' or person = :person)
+    order by score desc, id desc limit :limit"""
+
+_Connection = AsyncConnection[dict[str, Any]]
+_Cursor = AsyncCursor[dict[str, Any]]
+
+
+class Postgres:
+    """See `Database`. `schema` is the version that entering migrates to, up or down.
+
+    After `StoreUnavailable` from a transaction, its commit may or may not have reached the server.
+    """
+
+    def __init__(self, url: str, *, schema: int = NEWEST) -> None:
+        self._address = Address.parse(url)
+        self._schema = schema
+        self._idle: list[_Connection] = []
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        self._places = asyncio.Semaphore(_CONNECTIONS)
+        self._open = True
+        try:
+            async with self._connection() as connection:
+                await migrate(connection, self._schema)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._open = False
+        try:
+            for _ in range(_CONNECTIONS):
+                await self._places.acquire()
+        finally:
+            await self._close()
+
+    async def fetch(self, sql: str, /, **parameters: Value) -> Sequence[Row]:
+        async with self._connection() as connection:
+            cursor = await connection.execute(native(sql), parameters)
+            return await cursor.fetchall()
+
+    async def execute(self, sql: str, /, **parameters: Value) -> int:
+        (result,) = await self.transaction([Statement(sql, parameters)])
+        return result.touched
+
+    async def transaction(
+        self, statements: Sequence[Statement], *, durable: bool = False
+    ) -> Sequence[Result]:
+        statements = tuple(statements)
+        for left in reversed(range(_TRIES)):
+            try:
+                async with self._connection() as connection:
+                    return await _transact(connection, statements, durable=durable)
+            except StoreUnavailable as error:
+                if not left or getattr(error.__cause__, "sqlstate", "") not in _TRY_AGAIN:
+                    raise
+        raise AssertionError
+
+    async def search(
+        self, text: str, *, limit: int, session: str = "", person: str = ""
+    ) -> Sequence[Hit]:
+        match = " | ".join(
+            f"'{term[:-1]}':*" if term.endswith("*") else f"'{term}'" for term in query_terms(text)
+        )
+        if not match:
+            return []
+        rows = await self.fetch(_SEARCH, terms=match, limit=limit, session=session, person=person)
+        return [Hit(row["id"], row["score"]) for row in rows]
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[_Connection]:
+        """Lend a connection. One that is not clean afterwards is closed, and the next is new."""
+        if not self._open:
+            raise StoreError("The database is closed.")
+        async with self._places:
+            connection = None
+            try:
+                connection = self._idle.pop() if self._idle else await self._address.connect()
+                yield connection
+            except (Error, ValueError) as error:
+                if connection is None or connection.closed:
+                    # What broke one connection has most likely broken all.
+                    await self._close()
+                raise told(error, self._address) from error
+            finally:
+                if connection is not None:
+                    await self._give_back(connection)
+
+    async def _give_back(self, connection: _Connection) -> None:
+        clean = (
+            not connection.closed
+            and connection.pgconn.pipeline_status == pq.PipelineStatus.OFF
+            and connection.info.transaction_status == pq.TransactionStatus.IDLE
+        )
+        if clean:
+            self._idle.append(connection)
+        else:
+            await connection.close()
+
+    async def _close(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
+
+
+async def _transact(
+    connection: _Connection, statements: Sequence[Statement], *, durable: bool
+) -> Sequence[Result]:
+    """Send everything in one go; a second trip commits what has met its expectations."""
+    try:
+        async with connection.pipeline() as pipeline:
+            await connection.execute("begin")
+            if durable:
+                await connection.execute("set local synchronous_commit to default")
+            cursors = [
+                await connection.execute(native(one.sql), one.parameters) for one in statements
+            ]
+            await pipeline.sync()
+            results = [await _result(cursor) for cursor in cursors]
+        for one, result in zip(statements, results, strict=True):
+            if one.expect is not None and result.touched != one.expect:
+                raise conflict(one.sql, result.touched, one.expect)
+        await connection.execute("commit")
+    except (Error, ValueError, StoreError):
+        if not connection.closed:
+            await connection.rollback()
+        raise
+    return results
+
+
+async def _result(cursor: _Cursor) -> Result:
+    rows = await cursor.fetchall() if cursor.description else ()
+    return Result(rows, max(cursor.rowcount, 0))
