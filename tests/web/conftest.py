@@ -21,7 +21,10 @@ def browser() -> Iterator[Browser]:
         pytest.skip("Chromium is missing. Install it: apt-get install chromium")
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        running = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--use-fake-device-for-media-stream"],
+        )
         yield running
         running.close()
 

@@ -258,6 +258,18 @@ def test_a_file_is_uploaded_shown_and_sent_by_its_id(chat: Page, gateway: FakeGa
     assert [list(attachment) for attachment in sent["attachments"]] == [["id"], ["id"]]
 
 
+def test_a_recording_is_attached_as_a_file(chat: Page, gateway: FakeGateway) -> None:
+    chat.context.grant_permissions(["microphone"])
+    chat.get_by_role("button", name="Record a spoken message").click()
+    chat.get_by_role("button", name="End the recording").click()
+    waiting = chat.get_by_role("list", name="Attached files").get_by_role("listitem")
+    expect(waiting).to_contain_text("voice.webm")
+    expect(waiting).to_have_attribute("data-state", "ready")
+    ((name, content),) = gateway.uploads
+    assert name == "voice.webm"
+    assert content.startswith(b"\x1a\x45\xdf\xa3")  # the magic number of WebM
+
+
 def test_an_approval_is_asked_with_its_arguments_and_decided_by_a_button(
     chat: Page, gateway: FakeGateway
 ) -> None:

@@ -62,10 +62,10 @@ export class Attachments {
   }
 
   #addAll(files) {
-    for (const file of files) this.#add(file);
+    for (const file of files) this.add(file);
   }
 
-  async #add(file) {
+  async add(file) {
     const item = { state: "uploading", preview: "" };
     item.label = el("small", {}, bytes(file.size));
     const remove = el("button", { type: "button", class: "quiet", "aria-label": `Remove ${file.name}` }, icon("cross"));

@@ -3,6 +3,7 @@
 import { Attachments } from "./attachments.js";
 import { Commands } from "./commands.js";
 import { byId } from "./dom.js";
+import { Recorder } from "./recorder.js";
 
 const LONGEST = 64 * 1024; // bytes, the gateway's limit of a message
 
@@ -17,6 +18,7 @@ export class Composer {
     this.stopButton = byId("stop");
     this.commands = new Commands({ onPick: (text) => this.put(text) });
     this.attachments = new Attachments({ onChange: () => this.#ready() });
+    new Recorder({ onFile: (file) => this.attachments.add(file), onProblem });
     this.stopButton.addEventListener("click", () => {
       onStop();
       this.input.focus();

@@ -13,6 +13,7 @@ const SHAPES = {
   cross: "M6 6l12 12M18 6L6 18",
   dots: "M5.5 12h.01M12 12h.01M18.5 12h.01",
   chevron: "M9 6l6 6-6 6",
+  mic: "M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM6 11a6 6 0 0 0 12 0M12 17v4",
   file: "M6 3h8l4 4v14H6zM14 3v4h4",
   retry: "M4 12a8 8 0 1 0 2.6-5.9M4 4v4.5h4.5",
 };
