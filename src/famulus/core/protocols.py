@@ -203,7 +203,7 @@ class Finished(Struct, frozen=True):
     output: str
     seconds: float
     truncated: bool = False
-    stopped_by: Literal["", "timeout", "memory", "output"] = ""
+    stopped_by: Literal["", "timeout", "memory", "processes", "output"] = ""
 
 
 class Sandbox(Protocol):
