@@ -37,6 +37,8 @@ from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
 
 _VENDOR = "https://api.anthropic.com"
+# The version that compatible servers speak; from 2026-10-21 on, `temperature` is refused.
+_VERSION = "2023-06-01"
 _MAX_TOKENS = 8192  # the vendor wants the field; every current model can write this much
 _CACHE = {"type": "ephemeral"}
 _STOP: dict[str, Literal["stop", "tool_calls", "length", "refusal"]] = {
@@ -61,7 +63,7 @@ class Anthropic:
     ) -> None:
         self.card = card
         base = (provider.base_url or _VENDOR).rstrip("/").removesuffix("/v1")
-        headers = {"anthropic-version": "2023-06-01"}
+        headers = {"anthropic-version": _VERSION}
         if key := provider.api_key.reveal().strip():
             headers["x-api-key"] = key
         self._endpoint = Endpoint(card, provider, f"{base}/v1/messages", headers, session)
@@ -209,7 +211,7 @@ class _Event(Struct, gc=False):
     type: str
     index: int = 0
     message: _Start | None = None
-    content_block: msgspec.Raw | None = None
+    content_block: msgspec.Raw = msgspec.Raw(b"")
     delta: _Delta | None = None
     usage: _Usage | None = None
     error: Any = None
@@ -261,8 +263,8 @@ class _Reading:
         match event:
             case _Event(type="content_block_delta", delta=_Delta() as delta):
                 return self._grow(event.index, delta)
-            case _Event(type="content_block_start", content_block=msgspec.Raw() as raw):
-                block = self._blocks[event.index] = _Block(raw)
+            case _Event(type="content_block_start"):
+                block = self._blocks[event.index] = _Block(event.content_block)
                 start = block.start
                 return self._grow(event.index, _Delta(text=start.text, thinking=start.thinking))
             case _Event(type="message_start", message=_Start() as message):

@@ -92,7 +92,9 @@ class Failures:
 
     def __init__(self, card: ModelCard, secrets: Iterable[str] = ()) -> None:
         self._card = card
-        self._secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+        # A local server's key is often a word such as "none", which is no secret.
+        real = [secret for secret in secrets if len(secret) >= 8]
+        self._secrets = tuple(sorted(real, key=len, reverse=True))
 
     def unavailable(self, why: str, status: int = 0) -> ModelUnavailable:
         return ModelUnavailable(
@@ -110,49 +112,46 @@ class Failures:
         self, status: int, fault: Fault, headers: Mapping[str, str] | None = None
     ) -> ModelError:
         """An answer with an HTTP status other than 200, or an equivalent."""
-        who, name, model = self._card.provider, self._card.provider, self._card.name
+        who = self._card.provider
         said = self._clean(fault.message) or _phrase(status)
         marks = f"{fault.kind} {fault.message}"
-        if status == 402 or (status in (400, 429) and _NO_CREDIT.search(marks)):
-            return ModelUnauthorized(
-                f"{who} says that the account has no credit ({status}): {said}. Add credit with "
-                f"the vendor, or use another model.",
-                provider=name,
-                status=status,
-            )
-        if status in (401, 403):
-            return ModelUnauthorized(
-                f"{who} does not accept the key ({status}): {said}. Check "
-                f"providers.{name}.api_key, then run: famulus doctor",
-                provider=name,
-                status=status,
-            )
-        if status == 429:
-            seconds = retry_after(headers or {})
-            wait = f"in {seconds:.0f} seconds" if seconds else "in a while"
-            return RateLimited(
-                f"{who} takes no more requests for now (429): {said}. Try again {wait}, or name "
-                "other models in agent.fallbacks.",
-                provider=name,
-                retry_after_seconds=seconds,
-            )
+        no_credit = status == 402 or (status in (400, 429) and _NO_CREDIT.search(marks))
+        if status == 429 and not no_credit:
+            return self._rate_limited(said, retry_after(headers or {}))
         if status in (408, 409) or status >= 500:
             return self.unavailable(f"is unavailable ({status}): {said}", status)
-        if status == 413 or (status in (400, 422) and _OVERFLOW.search(marks)):
-            return ContextOverflow(
-                f"The conversation is too long for {self._card.id} ({status}): {said}. Shorten it "
-                "with /compact, or start a new one with /new.",
-                provider=name,
-                status=status,
-            )
-        if 300 <= status < 400 or status == 404:
-            said += f". Check models.{model}.id and providers.{name}.base_url"
-        elif fault.param:
-            said += f". The parameter is {self._clean(fault.param)}; check models.{model}"
+        kind: type[ModelError]
+        if no_credit:
+            kind, why = ModelUnauthorized, "says that the account has no credit"
+            advice = "Add credit with the vendor, or use another model."
+        elif status in (401, 403):
+            kind, why = ModelUnauthorized, "does not accept the key"
+            advice = f"Check providers.{who}.api_key, then run: famulus doctor"
+        elif status == 413 or (status in (400, 422) and _OVERFLOW.search(marks)):
+            kind, why = ContextOverflow, f"finds the conversation too long for {self._card.id}"
+            advice = "Shorten it with /compact, or start a new one with /new."
         else:
-            said += f". Check models.{model}, or use another model"
-        return ModelRejected(f"{who} refuses the request ({status}): {said}.", provider=name,
-                             status=status)  # fmt: skip
+            kind, why, advice = ModelRejected, "refuses the request", self._advice(status, fault)
+        return kind(f"{who} {why} ({status}): {said}. {advice}", provider=who, status=status)
+
+    def _rate_limited(self, said: str, seconds: float) -> RateLimited:
+        wait = f"in {seconds:.0f} seconds" if seconds else "in a while"
+        return RateLimited(
+            f"{self._card.provider} takes no more requests for now (429): {said}. Try again "
+            f"{wait}, or name other models in agent.fallbacks.",
+            provider=self._card.provider,
+            retry_after_seconds=seconds,
+        )
+
+    def _advice(self, status: int, fault: Fault) -> str:
+        if status < 400 or status == 404:
+            return (
+                f"Check models.{self._card.name}.id and providers.{self._card.provider}.base_url."
+            )
+        if fault.param:
+            named = self._clean(fault.param)
+            return f"The parameter is {named}; check models.{self._card.name}."
+        return f"Check models.{self._card.name}, or use another model."
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:

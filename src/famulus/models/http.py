@@ -137,25 +137,27 @@ class Endpoint:
                     if reading.complete:
                         await _drain(response)
                         break
-        except (aiohttp.ServerTimeoutError, TimeoutError) as error:
-            raise self._timed_out(error) from error
-        except aiohttp.ClientConnectorError as error:
-            why = f"cannot be reached at {error.host}:{error.port}: {error.os_error}"
-            raise self.failures.unavailable(why) from error
         except (aiohttp.ClientError, OSError) as error:
-            why = f"broke the connection off: {error or type(error).__name__}"
-            raise self.failures.unavailable(why) from error
+            # Not `from error`: aiohttp's errors hold the request with the key in its headers.
+            raise self.failures.unavailable(self._broken(error)) from None
         except (msgspec.DecodeError, RecursionError) as error:
             why = f"sent an answer that makes no sense: {error}"
             raise self.failures.unavailable(why) from error
         yield reading.finish()
 
-    def _timed_out(self, error: Exception) -> Exception:
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return self.failures.unavailable(
-                f"cannot be reached at {self._url.host}:{self._url.port} in time"
-            )
-        return self.failures.unavailable(f"was silent for {self._silence:g} seconds")
+    def _broken(self, error: aiohttp.ClientError | OSError) -> str:
+        """What happened to the connection."""
+        where = f"cannot be reached at {self._url.host}:{self._url.port}"
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return f"{where} in time"
+            case TimeoutError():
+                return f"was silent for {self._silence:g} seconds"
+            case aiohttp.ClientConnectorCertificateError():
+                return f"{where}: {error.certificate_error}"
+            case aiohttp.ClientConnectorError():
+                return f"{where}: {error.os_error}"
+        return f"broke the connection off: {str(error) or type(error).__name__}"
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         """Return when an event stream begins, else raise what the answer means."""
@@ -208,10 +210,10 @@ def _checked_url(card: ModelCard, url: str) -> URL:
         parsed = URL(url)
     except ValueError:
         parsed = URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.user:
         raise ConfigError(
-            f"providers.{card.provider}.base_url is not an address. Write it like "
-            '"https://api.example.com/v1", or leave it out for the vendor\'s own.'
+            f"providers.{card.provider}.base_url is not an address that can be used. Write it like "
+            '"https://api.example.com/v1", without a user name, or leave it out for the vendor\'s.'
         )
     return parsed
 

@@ -19,9 +19,12 @@ _KINDS = {
     529: "overloaded_error",
 }
 _FIELDS = (
-    "model max_tokens messages system tools tool_choice stream temperature top_p top_k "
-    "stop_sequences metadata thinking service_tier output_config"
+    "model max_tokens messages system tools tool_choice stream stop_sequences metadata thinking "
+    "service_tier output_config"
 )
+_NEWEST = "2026-10-21"  # took the sampling parameters away, among things we do not send
+_VERSIONS = ("2023-06-01", _NEWEST)
+_SAMPLING = " temperature top_p top_k"
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _SIGNATURE = "c2lnbmVkIGJ5IHRoZSBmYWtl"
 
@@ -32,10 +35,13 @@ class FakeAnthropic(FakeVendor):
     path = "/v1/messages"
 
     def check(self, headers: Mapping[str, str], body: Any) -> None:
-        if headers.get("x-api-key") != self.key:
+        # The vendor documents the first; its own Python SDK sends the second since version 2.
+        keys = (headers.get("x-api-key"), headers.get("authorization", "").removeprefix("Bearer "))
+        if self.key not in keys:
             raise Wrong("invalid x-api-key", status=401)
-        need(headers.get("anthropic-version") == "2023-06-01", "anthropic-version: header required")
-        known(body, _FIELDS, "")
+        version = headers.get("anthropic-version")
+        need(version in _VERSIONS, f"anthropic-version: {version!r} is not a valid version")
+        known(body, _FIELDS + ("" if version == _NEWEST else _SAMPLING), "")
         need(isinstance(body.get("model"), str) and body["model"], "model: Field required")
         limit = body.get("max_tokens")
         need(isinstance(limit, int) and limit > 0, "max_tokens: Field required")

@@ -58,7 +58,9 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class Received:
-    """A request as it came in. `closed_early` is set when the client left before the end."""
+    """A request as it came in. `hanging` is set when a fault makes the answer stop in the middle,
+    `closed_early` when the client left before the end.
+    """
 
     def __init__(self, path: str, headers: Mapping[str, str], raw: bytes) -> None:
         self.path = path
@@ -67,6 +69,7 @@ class Received:
         self.body: Any = None
         self.status = 0
         self.peer: Any = None
+        self.hanging = asyncio.Event()
         self.closed_early = asyncio.Event()
 
 
@@ -96,13 +99,20 @@ class FakeVendor(ABC):
         self._arrived = asyncio.Event()
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        self._runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
+        )
 
     def say(self, *answers: Answer) -> None:
         self._answers.extend(answers)
 
     def fail(self, *faults: Fault) -> None:
         self._faults.extend(faults)
+
+    def forget(self) -> None:
+        """Drop the answers and faults that were not used up."""
+        self._answers.clear()
+        self._faults.clear()
 
     async def arrived(self) -> None:
         """Wait for the next request."""
@@ -111,7 +121,7 @@ class FakeVendor(ABC):
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
@@ -193,6 +203,7 @@ class FakeVendor(ABC):
                     await response.write(self.error_event(fault.error, fault.message))
                     break
                 if fault.hang:
+                    received.hanging.set()
                     await self._pause(3600, received)
                 if fault.ends:
                     break

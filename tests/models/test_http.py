@@ -1,0 +1,275 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import pairwise
+
+import aiohttp
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from famulus.core.config import ModelEntry, Provider
+from famulus.core.errors import (
+    ConfigError,
+    ModelRejected,
+    ModelUnauthorized,
+    ModelUnavailable,
+    RateLimited,
+)
+from famulus.core.messages import Image, Message, Origin
+from famulus.core.protocols import ModelCard, Request
+from famulus.core.settings import Seconds, Secret
+from famulus.models.anthropic import Anthropic
+from famulus.models.conversation import paired
+from famulus.models.failures import retry_after
+from famulus.models.http import Events, encoded
+from famulus.testing.check_model import ask, read
+from famulus.testing.conversations import conversations
+from famulus.testing.fake_anthropic import FakeAnthropic
+from famulus.testing.fake_vendor import Fault
+
+CARD = ModelCard(name="sonnet", id="claude-1", provider="work", inputs=("text", "image"))
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[FakeAnthropic]:
+    async with FakeAnthropic() as vendor:
+        yield vendor
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def build(vendor: FakeAnthropic, session: aiohttp.ClientSession, **provider: object) -> Anthropic:
+    fields = {
+        "type": "anthropic",
+        "api_key": Secret(vendor.key),
+        "base_url": vendor.url,
+        "timeout": Seconds(5),
+    }
+    return Anthropic(CARD, Provider(**(fields | provider)), ModelEntry(), session)
+
+
+# ---------------------------------------------------------------- server-sent events
+
+STREAM = (
+    b": hello\n\nevent: a\ndata: one\nid: 7\n\n\ndata:two\ndata:  lines\r\n\r\n"
+    b"data\ndata: after nothing\r\rretry: 10\n\ndatabase: no\n\ndata: \xf0\x9f\xa6\x8a\n\ndata: cut"
+)
+PAYLOADS = [b"one", b"two\n lines", b"\nafter nothing", "\U0001f98a".encode()]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=40))
+def test_events_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(STREAM)]
+    events = Events()
+    blocks = [STREAM[start:end] for start, end in pairwise(edges)]
+    assert [data for block in blocks for data in events.feed(block)] == PAYLOADS
+
+
+def test_events_are_the_same_byte_by_byte() -> None:
+    events = Events()
+    assert [data for byte in STREAM for data in events.feed(bytes([byte]))] == PAYLOADS
+
+
+@pytest.mark.parametrize("piece", [b"x", b"data: x\n", b"data: x\ndata: y"])
+def test_an_endless_event_is_refused(piece: bytes) -> None:
+    events = Events(largest=1000)
+
+    def feed() -> None:
+        for _ in range(2000):
+            events.feed(piece)
+
+    with pytest.raises(msgspec.DecodeError):
+        feed()
+
+
+def test_many_small_events_are_not_one_large_one() -> None:
+    events = Events(largest=100)
+    assert sum(len(events.feed(b"data: 0123456789\n\n")) for _ in range(100)) == 100
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+async def test_a_slow_first_byte_is_waited_for(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    vendor.fail(Fault(latency_seconds=0.05, first_byte_seconds=0.05))
+    await read(build(vendor, session), ask("Hello"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(latency_seconds=60),
+        Fault(first_byte_seconds=60),
+        Fault(hang=True, after_events=4),
+    ],
+)
+async def test_silence_ends_in_a_time_out(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession, fault: Fault
+) -> None:
+    vendor.fail(fault)
+    with pytest.raises(ModelUnavailable, match=r"work was silent for 0\.2 seconds"):
+        await read(build(vendor, session, timeout=Seconds(0.2)), ask("Hello"))
+    async with asyncio.timeout(5):
+        await vendor.journal[0].closed_early.wait()
+
+
+async def test_a_server_that_is_not_there_is_named(session: aiohttp.ClientSession) -> None:
+    async with FakeAnthropic() as vendor:
+        pass
+    with pytest.raises(ModelUnavailable, match=r"work cannot be reached at 127\.0\.0\.1:\d+"):
+        await read(build(vendor, session), ask("Hello"))
+
+
+async def test_a_server_that_does_not_pick_up_is_given_up(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    # A queue of length zero that one connection fills: the next one gets no answer at all.
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for taken in (first, second):
+            taken.setblocking(False)
+            taken.connect_ex(full.getsockname())
+        model = build(
+            vendor,
+            session,
+            base_url=f"http://127.0.0.1:{full.getsockname()[1]}",
+            connect_timeout=Seconds(0.2),
+        )
+        with pytest.raises(
+            ModelUnavailable, match=r"cannot be reached at 127\.0\.0\.1:\d+ in time"
+        ):
+            await read(model, ask("Hello"))
+
+
+async def test_a_server_without_encryption_is_not_taken_for_one_with_it(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    model = build(vendor, session, base_url=vendor.url.replace("http:", "https:"))
+    with pytest.raises(ModelUnavailable, match=r"cannot be reached at 127\.0\.0\.1"):
+        await read(model, ask("Hello"))
+
+
+async def test_a_web_page_instead_of_an_answer_points_to_the_base_url(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    vendor.fail(Fault(body=b"<html>Hello</html>", content_type="text/html"))
+    with pytest.raises(ModelUnavailable, match=r"text/html.*base_url") as caught:
+        await read(build(vendor, session), ask("Hello"))
+    assert "<html>" not in str(caught.value)
+
+
+async def test_a_huge_error_is_cut(vendor: FakeAnthropic, session: aiohttp.ClientSession) -> None:
+    vendor.fail(Fault(status=400, body=b"x" * 10_000_000, content_type="text/plain"))
+    with pytest.raises(ModelRejected) as caught:
+        await read(build(vendor, session), ask("Hello"))
+    assert len(str(caught.value)) < 1000
+
+
+async def test_the_key_is_not_sent_to_where_a_redirect_points(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    async with FakeAnthropic() as stranger:
+        location = {"location": f"{stranger.url}/v1/messages"}
+        vendor.fail(Fault(status=307, headers=location))
+        with pytest.raises(ModelRejected, match="base_url"):
+            await read(build(vendor, session), ask("Hello"))
+        assert stranger.journal == []
+
+
+async def test_no_secret_of_the_configuration_gets_into_an_error(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    vendor.fail(Fault(status=401, message=f"wrong: {vendor.key}, team-secret"))
+    model = build(vendor, session, headers={"x-team": Secret("team-secret")})
+    with pytest.raises(ModelUnauthorized, match=r"wrong: \*\*\*, \*\*\*.*providers\.work\.api_key"):
+        await read(model, ask("Hello"))
+
+
+async def test_a_time_to_come_back_is_passed_on(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    vendor.fail(Fault(status=429, headers={"retry-after": "7"}))
+    with pytest.raises(RateLimited, match="in 7 seconds") as caught:
+        await read(build(vendor, session), ask("Hello"))
+    assert caught.value.retry_after_seconds == 7
+
+
+def test_retry_after_is_read_in_all_its_forms() -> None:
+    now = datetime(2031, 5, 1, 12, 0, tzinfo=UTC)
+    later = format_datetime(now + timedelta(seconds=90), usegmt=True)
+    assert retry_after({"retry-after": "2.5"}) == 2.5
+    assert retry_after({"retry-after": later, "date": format_datetime(now, usegmt=True)}) == 90
+    assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    for nonsense in ("", "soon", "-5", "nan", "inf"):
+        assert retry_after({"retry-after": nonsense}) == 0
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        {"base_url": "api.example.com"},
+        {"base_url": "ftp://example.com"},
+        {"base_url": "http://[::1"},
+        {"base_url": "https://me:pass@example.com"},
+        {"api_key": Secret("sk\nx")},
+        {"headers": {"x-team": Secret("a\r\nb")}},
+    ],
+)
+async def test_a_provider_that_cannot_work_is_refused_when_it_is_built(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession, provider: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigError, match=r"providers\.work"):
+        build(vendor, session, **provider)
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+async def test_a_large_request_is_sent_whole(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    image = Message("user", (Image("big", "image/png", Origin.OWNER),))
+    request = Request(system="", messages=(image,), media={"big": b"x" * 3_000_000})
+    await read(build(vendor, session), request)
+    assert vendor.journal[0].status == 200
+    assert len(vendor.journal[0].raw) > 4_000_000
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    await read(build(vendor, session), ask("Hello"))
+
+
+TEXTS = st.text(st.characters())  # with halves of surrogate pairs
+
+
+@given(st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+def test_any_text_can_be_encoded(value: object) -> None:
+    msgspec.json.decode(encoded(value))
+
+
+@given(conversations())
+def test_a_paired_conversation_stays_as_it_is(request: Request) -> None:
+    once = list(paired(request.messages))
+    assert list(paired(once)) == once
