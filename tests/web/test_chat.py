@@ -135,6 +135,25 @@ def test_a_message_cut_off_by_the_network_is_sent_again_under_its_id_and_answere
     assert len(set(sent)) == 1
 
 
+def test_an_answer_made_while_the_page_was_away_appears_once(
+    chat: Page, gateway: FakeGateway, complaints: list[str]
+) -> None:
+    gateway.script["hello"] = [delta("Hi"), HOLD, delta(" there")]
+    say(chat, "hello")
+    expect(chat.get_by_role("log")).to_contain_text("Hi")
+    gateway.refusing = True
+    gateway.drop()
+    expect(chat.locator("#connection")).to_have_text("No connection. Try now")
+    gateway.go_on()
+    gateway.refusing = False
+    chat.locator("#connection").click()
+    expect(chat.get_by_role("article", name="Famulus")).to_contain_text("Hi there")
+    expect(chat.get_by_role("article", name="Famulus")).to_have_count(1)
+    expect(chat.get_by_role("article", name="You")).to_have_count(1)
+    expect(chat.get_by_role("article", name="You")).not_to_have_attribute("data-state", "sending")
+    complaints[:] = [line for line in complaints if "WebSocket" not in line]
+
+
 def test_a_message_written_without_a_connection_goes_out_when_it_is_back(
     chat: Page, gateway: FakeGateway, complaints: list[str]
 ) -> None:
@@ -160,6 +179,12 @@ def test_a_refused_message_says_why_beside_it(chat: Page, gateway: FakeGateway) 
     gateway.broadcast({**refusal, "message_id": sent["message_id"]})
     mine = chat.get_by_role("article", name="You")
     expect(mine.get_by_role("alert")).to_have_text("Too many messages are waiting.")
+    gateway.script["spam"] = [delta("Now it went through.")]
+    mine.get_by_role("button", name="Send again").click()
+    expect(chat.get_by_role("log")).to_contain_text("Now it went through.")
+    expect(mine).to_have_count(1)
+    first, second = gateway.messages("user_input")
+    assert first["message_id"] != second["message_id"]
 
 
 def test_conversations_can_be_made_switched_renamed_and_deleted(

@@ -46,6 +46,7 @@ class _Turn:
     turn_id: str
     session_id: str
     message_id: str
+    question: Frame = field(default_factory=dict)
     answer: Frame | None = None
     stopped: bool = False
     go: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,7 +57,7 @@ class FakeGateway:
     `assistant_response` among them is the answer; without one the deltas are, or an echo.
     """
 
-    def __init__(self, password: str = "open sesame") -> None:  # noqa: S107 - a test's password
+    def __init__(self, password: str = "open sesame") -> None:
         self.password = password
         self.login_tokens = {"once-only"}
         self.script: dict[str, list[Frame]] = {}
@@ -262,7 +263,7 @@ class FakeGateway:
         mine: Frame = {"role": "user", "content": content, "turn_id": turn.turn_id, "time": _now()}
         chosen = {attachment["id"] for attachment in frame.get("attachments") or ()}
         mine["attachments"] = [known for known in self._files if known["id"] in chosen]
-        session["messages"].append({**mine, "message_id": message_id})
+        turn.question = mine
         steps = self.script.get(
             content, [{"type": "assistant_delta", "content": f"You: {content}"}]
         )
@@ -298,7 +299,7 @@ class FakeGateway:
         if session := self.sessions.get(turn.session_id):
             session["updated"] = _now()
             past = {**said, **ids, "role": "assistant", "tools": list(tools.values())}
-            session["messages"].append(past)
+            session["messages"] += [turn.question, past]
         await self._tell(turn.answer)
 
     async def _opened(self, kind: str) -> None:

@@ -187,14 +187,17 @@ export class Chat {
   #started({ turn_id, session_id, message_ids }, here) {
     this.#sessionOf.set(turn_id, session_id);
     if (!here) return;
-    for (const id of message_ids ?? []) this.log.accepted(id);
+    for (const id of message_ids ?? []) this.log.accepted(id, turn_id);
     if (message_ids?.length && !message_ids.some((id) => this.log.has(id))) this.#foreign.add(turn_id);
     this.log.turn(turn_id);
     this.#refresh();
   }
 
   async #answered(frame, here) {
-    this.#answeredIds(frame);
+    for (const id of frame.message_ids ?? []) {
+      this.#outbox.settle(id);
+      this.log.accepted(id, frame.turn_id);
+    }
     this.#sessionOf.delete(frame.turn_id);
     if (here) this.log.answer(frame);
     else this.sessions.unread(frame.session_id);
@@ -203,17 +206,11 @@ export class Chat {
     this.#refresh();
   }
 
-  #answeredIds({ message_ids, message_id }) {
-    for (const id of message_ids ?? [message_id]) {
-      this.#outbox.settle(id);
-      this.log.accepted(id);
-    }
-  }
 
   #failed({ message, message_id }) {
-    const known = message_id && this.#outbox.settle(message_id);
-    if (known) this.log.refused(message_id, message);
-    else this.log.problem(message);
+    const sent = message_id && this.#outbox.settle(message_id);
+    if (!sent) return this.log.problem(message);
+    this.log.refused(message_id, message, () => this.#say(sent.content, sent.attachments ?? []));
   }
 
   #refresh() {

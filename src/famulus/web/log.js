@@ -3,6 +3,7 @@
 import { byId, el, oncePerFrame } from "./dom.js";
 import { fileList } from "./files.js";
 import { fullTime } from "./format.js";
+import { icon } from "./icons.js";
 import { MarkdownView } from "./markdown.js";
 import { pastTools, Turn } from "./turn.js";
 
@@ -53,7 +54,7 @@ export class Log {
 
   #past({ role, content, time, turn_id, tools, model, usage, message_id, attachments }) {
     if (role === "user") {
-      this.#mine.set(message_id ?? `turn:${turn_id}`, this.#say({ content, attachments, time }));
+      this.#mine.set(message_id ?? pastKey(turn_id), this.#say({ content, attachments, time }));
     } else if (role === "assistant") {
       const turn = this.#turns.get(turn_id) ?? this.#newTurn();
       this.#place(turn_id ?? `past:${this.#turns.size}`, turn);
@@ -77,16 +78,28 @@ export class Log {
     return this.#mine.has(id);
   }
 
-  accepted(id) {
+  /** A turn took the message up. The history may have shown it already, under the turn's id. */
+  accepted(id, turnId) {
     const node = this.#mine.get(id);
-    if (node) delete node.dataset.state;
+    if (!node) return;
+    delete node.dataset.state;
+    const past = this.#mine.get(pastKey(turnId));
+    if (!past || past === node) return;
+    node.remove();
+    this.#mine.set(id, past);
   }
 
-  refused(id, words) {
+  /** `again`: says the same once more. */
+  refused(id, words, again) {
     const node = this.#mine.get(id);
     if (!node) return;
     node.dataset.state = "failed";
-    node.append(el("p", { class: "error", role: "alert" }, words));
+    const retry = el("button", { type: "button", class: "quiet", "aria-label": "Send again" }, icon("retry"));
+    retry.addEventListener("click", () => {
+      node.remove();
+      again();
+    });
+    node.append(el("p", { class: "error", role: "alert" }, words, retry));
     this.grown();
   }
 
@@ -149,4 +162,8 @@ export class Log {
     if (this.#following) this.scroller.scrollTop = this.scroller.scrollHeight;
     else this.#look();
   }
+}
+
+function pastKey(turnId) {
+  return `turn:${turnId}`;
 }

@@ -3,7 +3,7 @@
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 15_000;
 const PING_EVERY = 25_000;
-const PONG_WITHIN = 10_000;
+const ANSWER_WITHIN = 10_000;
 
 export class Socket {
   #socket = null;
@@ -66,7 +66,9 @@ export class Socket {
     const socket = new WebSocket(address);
     let opened = false;
     this.#socket = socket;
+    this.#deadline = setTimeout(() => socket.close(), ANSWER_WITHIN);
     socket.onopen = () => {
+      this.#alive();
       opened = true;
       this.#delay = FIRST_DELAY;
       this.#ping = setInterval(() => this.#probe(), PING_EVERY);
@@ -99,7 +101,7 @@ export class Socket {
       const dead = this.#socket;
       this.#lost(true);
       dead?.close();
-    }, PONG_WITHIN);
+    }, ANSWER_WITHIN);
   }
 
   #alive() {
