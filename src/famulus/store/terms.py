@@ -12,7 +12,11 @@ _MOST_CHARACTERS = 50_000
 _MOST_QUERY_TERMS = 40
 _LONGEST_WORD = 64
 
-_PAIRED = "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+# Han, kana and Hangul, without the dots and signs between them.
+_PAIRED = (
+    "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9\U00020000-\U000323af"
+    "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\uac00-\ud7a3"
+)
 _RUNS = re.compile(rf"([{_PAIRED}]+)|[^\W_{_PAIRED}]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 
