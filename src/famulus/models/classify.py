@@ -1,0 +1,162 @@
+"""Is a message simple, complex or in need of tools? Decided by rules, before any model is called.
+
+A message is `simple` only on positive evidence that outweighs all other evidence; in doubt it is
+`complex`, because a good model wasted on a greeting costs less than a bad answer.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from famulus.core.config import Rule
+from famulus.core.errors import ConfigError
+from famulus.models import rules as builtin
+
+Class = Literal["simple", "complex", "tool"]
+
+_HEAD, _TAIL = 600, 200
+_SIMPLE_CHARACTERS = 120
+_SIMPLE_WORDS = 16
+_SIMPLE_HAN = 30
+_WORD = re.compile(r"[^\W\d_]+")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_COURTESY = re.compile(
+    r"\A(?:(?:ok|okay|so|well|um+|please|pls|plz|quick question|famulus|btw|just curious|hey|hi|"
+    r"hello|hallo|hola|bonjour|do you know|can you tell me|could you tell me|can you please|"
+    r"could you|would you|bitte|sag mal|por favor|dis moi|s'il te plaît"
+    r"|你好|您好|请问|请|麻烦"
+    r"|那|对了)"
+    r"(?:[\s,:;!.，：！。-]+|(?<=[\u3400-\u9fff])))+(?=\S)",
+)
+_FAREWELL = re.compile(
+    r"[\s,，]+(?:please|pls|plz|thanks|thank you|famulus|for me|real quick|bitte|danke|por favor|"
+    r"s'il (?:te|vous) plaît|merci|谢谢|吧|呢)$"
+)
+_EDGES = ' \t\r\n.!?,;:…~-"“”„«»()¡¿。？！，、～☺\ufe0f\u200d'
+_EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf]+")
+
+
+class Decision(NamedTuple):
+    """`score` is the evidence for `class_`. `keep_local`: the text must not leave this machine."""
+
+    class_: Class
+    score: float
+    reasons: list[str]
+    keep_local: bool
+
+
+class _Compiled(NamedTuple):
+    class_: str
+    weight: float
+    reason: str
+    found: Callable[[str], re.Match[str] | None]
+
+
+class Rules(Struct, frozen=True):
+    """The built-in rules and a user's, compiled."""
+
+    words: dict[str, tuple[str, float]]
+    simple: tuple[_Compiled, ...]
+    chinese_simple: tuple[_Compiled, ...]
+    chinese: tuple[_Compiled, ...]
+    shapes: tuple[_Compiled, ...]
+    own: tuple[_Compiled, ...]
+    local: tuple[_Compiled, ...]
+
+    def keeps_local(self, text: str) -> bool:
+        """Whether a `local` rule matches anywhere in `text`, however long it is."""
+        return any(rule.found(text) for rule in self.local)
+
+
+def compiled(own: Iterable[Rule] = ()) -> Rules:
+    """The built-in rules and `own`. Raises `ConfigError` for a pattern that does not compile."""
+    mine = [_own(number, rule) for number, rule in enumerate(own)]
+    words: dict[str, tuple[str, float]] = {}
+    for entry in builtin.WORDS:
+        for word in entry.words.split():
+            if entry.weight > words.get(word, ("", 0.0))[1]:
+                words[word] = (entry.class_, entry.weight)
+    return Rules(
+        words=words,
+        simple=_patterns(builtin.SIMPLE_PATTERNS, whole=True),
+        chinese_simple=_patterns(builtin.CHINESE_SIMPLE, whole=True),
+        chinese=_patterns(builtin.CHINESE_PATTERNS),
+        shapes=_patterns(builtin.SHAPES),
+        own=tuple(rule for rule in mine if rule.class_ != "local"),
+        local=tuple(rule for rule in mine if rule.class_ == "local"),
+    )
+
+
+def classify(text: str, rules: Rules) -> Decision:
+    """The class of a user's message with the reasons for it, in well under 0.1 ms."""
+    seen = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
+    plain = seen.strip().lower().replace("’", "'")
+    evidence = [
+        (*entry, f'word "{word}"')
+        for word in dict.fromkeys(_WORD.findall(plain))
+        if (entry := rules.words.get(word)) is not None
+    ]
+    patterns = rules.shapes + rules.own
+    if not plain.isascii():
+        patterns += rules.chinese
+    evidence.extend((r.class_, r.weight, r.reason) for r in patterns if r.found(plain))
+    evidence.extend(_simple(plain, rules) if _short(plain) else [(builtin.COMPLEX, 4, "long")])
+    return _decided(evidence, local=[r.reason for r in rules.local if r.found(text)])
+
+
+def _decided(evidence: list[tuple[str, float, str]], *, local: list[str]) -> Decision:
+    totals = {"simple": 0.0, "complex": 0.0, "tool": 0.0}
+    for kind, weight, _ in evidence:
+        totals[kind] += weight
+    reasons = [f"{reason} → {kind} {weight:g}" for kind, weight, reason in evidence]
+    if local:
+        reasons.extend(f"{reason} → stays on this machine" for reason in local)
+    class_: Class = "complex"
+    if totals["simple"] > totals["complex"] + totals["tool"]:
+        class_ = "simple"
+    elif totals["tool"] > totals["complex"]:
+        class_ = "tool"
+    elif totals["complex"] == 0:
+        reasons.append("nothing says that it is simple → complex")
+    return Decision(class_, round(totals[class_], 2), reasons, bool(local))
+
+
+def _short(plain: str) -> bool:
+    if len(plain) > _SIMPLE_CHARACTERS or plain.count(" ") >= _SIMPLE_WORDS:
+        return False
+    return plain.isascii() or len(_HAN.findall(plain)) <= _SIMPLE_HAN
+
+
+def _simple(plain: str, rules: Rules) -> list[tuple[str, float, str]]:
+    """Evidence for `simple`: the first pattern that is the whole message."""
+    bare = plain if plain.isascii() else _EMOJI.sub("", plain)
+    if not (bare := bare.strip(_EDGES)):
+        return [(builtin.SIMPLE, 1, "no words")] if plain else []
+    core = _FAREWELL.sub("", _COURTESY.sub("", bare, count=1)).strip(_EDGES)
+    candidates = (bare, core) if core and core != bare else (bare,)
+    patterns = rules.simple if not _HAN.search(bare) else rules.chinese_simple
+    for candidate in candidates:
+        for rule in patterns:
+            if rule.found(candidate):
+                return [(rule.class_, rule.weight, rule.reason)]
+    return []
+
+
+def _patterns(entries: Iterable[builtin.Pattern], *, whole: bool = False) -> tuple[_Compiled, ...]:
+    return tuple(
+        _Compiled(e.class_, e.weight, e.reason, pattern.fullmatch if whole else pattern.search)
+        for e in entries
+        for pattern in (re.compile(e.pattern),)
+    )
+
+
+def _own(number: int, rule: Rule) -> _Compiled:
+    try:
+        pattern = re.compile(rule.pattern, re.IGNORECASE)
+    except re.error as error:
+        raise ConfigError(
+            f"router.rules[{number}].pattern {rule.pattern!r} is not a regular expression: {error}."
+        ) from None
+    return _Compiled(rule.class_, rule.weight, f"rule {rule.pattern!r}", pattern.search)

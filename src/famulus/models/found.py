@@ -1,0 +1,150 @@
+"""The first model, found and not asked for: a key in the environment, an Ollama, or `offline`."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from famulus.core.config import Provider
+from famulus.core.settings import Secret
+
+
+class Vendor(NamedTuple):
+    """A provider that is known without configuration. Variables are names in the environment."""
+
+    key_variable: str
+    address_variable: str
+    model_variable: str
+    model: str
+    patterns: tuple[str, ...]
+
+
+# In the order of preference. `model` is what a key without any configuration gets.
+VENDORS = {
+    "anthropic": Vendor(
+        "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL", "claude-sonnet-5-5",
+        ("anthropic/", "claude"),
+    ),
+    "openai": Vendor(
+        "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "gpt-5.5",
+        ("openai/", "gpt-", "chatgpt"),
+    ),
+    "openrouter": Vendor(
+        "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "OPENROUTER_MODEL", "openrouter/auto",
+        ("openrouter/",),
+    ),
+}  # fmt: skip
+
+_TIMEOUT_SECONDS = 0.3
+_LARGEST_ANSWER = 1024 * 1024
+_NO_CHAT = re.compile(r"embed|minilm|rerank|\bbge\b|[:-]cloud$", re.IGNORECASE)
+_NO_CHAT_FAMILIES = frozenset({"bert", "nomic-bert"})
+
+
+class Found(Struct, frozen=True):
+    """`model` is `provider/model-id`; `provider` is the section that goes with it."""
+
+    model: str
+    provider: Provider
+    reason: str
+
+
+async def find_model(environment: Mapping[str, str]) -> Found:
+    """The model to use when `agent.model` is empty. Looks at the network only without any key."""
+    for name, vendor in VENDORS.items():
+        provider = provider_from(name, environment)
+        if provider.api_key:
+            model = environment.get(vendor.model_variable, "").strip() or vendor.model
+            return Found(f"{name}/{model}", provider, f"{vendor.key_variable} is set")
+    provider = provider_from("ollama", environment)
+    wanted = environment.get("OLLAMA_MODEL", "").strip()
+    models = await _ollama_models(provider.base_url)
+    if models:
+        answers = f"Ollama answers at {provider.base_url}"
+        return Found(f"ollama/{wanted or models[0]}", provider, answers)
+    return Found(
+        "offline/offline", Provider(type="offline"), "there is no key and no Ollama with a model"
+    )
+
+
+def provider_from(name: str, environment: Mapping[str, str]) -> Provider:
+    """The section of a well-known provider, filled from the environment."""
+    if name == "ollama":
+        return Provider(type="ollama", base_url=_ollama_url(environment.get("OLLAMA_HOST", "")))
+    if name not in VENDORS:
+        return Provider(type=name)
+    vendor = VENDORS[name]
+    return Provider(
+        type=name,
+        api_key=Secret(environment.get(vendor.key_variable, "").strip()),
+        base_url=environment.get(vendor.address_variable, "").strip(),
+    )
+
+
+def _ollama_url(host: str) -> str:
+    """Ollama's own variable holds `host`, `host:port`, `:port` or an address to listen on."""
+    host = host.strip().strip("\"'") or "127.0.0.1"
+    try:
+        parts = urlsplit(host if "://" in host else f"http://{host}")
+        name, port = parts.hostname or "127.0.0.1", parts.port
+    except ValueError:
+        return "http://127.0.0.1:11434"
+    if name in ("0.0.0.0", "::"):  # noqa: S104 - only compared: one listens there, nobody calls it
+        name = "127.0.0.1"
+    if ":" in name:
+        name = f"[{name}]"
+    default = {"https": 443}.get(parts.scheme, 80) if "://" in host else 11434
+    return f"{parts.scheme}://{name}:{port or default}{parts.path.rstrip('/')}"
+
+
+class _Details(Struct):
+    family: str = ""
+
+
+class _Tag(Struct):
+    name: str
+    details: _Details | None = None
+
+
+class _Tags(Struct):
+    models: list[_Tag] = []
+
+
+async def _ollama_models(base_url: str) -> list[str]:
+    """The chat models on an Ollama's machine, newest first; empty when none answers."""
+    url = urlsplit(base_url)
+    if url.scheme != "http" or not url.hostname:
+        return []
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            body = await _get(url.hostname, url.port or 80, f"{url.path}/api/tags")
+        tags = msgspec.json.decode(body, type=_Tags)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, msgspec.MsgspecError, ValueError):
+        return []
+    return [tag.name for tag in tags.models if _chats(tag)]
+
+
+def _chats(tag: _Tag) -> bool:
+    family = tag.details.family if tag.details else ""
+    return not _NO_CHAT.search(tag.name) and family not in _NO_CHAT_FAMILIES
+
+
+async def _get(host: str, port: int, path: str) -> bytes:
+    """The body of an answer to a plain GET. Importing an HTTP client would cost 200 ms."""
+    reader, writer = await asyncio.open_connection(host, port, limit=_LARGEST_ANSWER)
+    try:
+        # HTTP/1.0, so that the body is neither chunked nor followed by anything.
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 200 " not in head.split(b"\r\n", 1)[0]:
+            raise ValueError("not an Ollama")
+        body = bytearray()
+        while len(body) < _LARGEST_ANSWER and (piece := await reader.read(65536)):
+            body += piece
+        return bytes(body)
+    finally:
+        writer.close()

@@ -1,0 +1,207 @@
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from famulus.core.clock import Clock
+from famulus.core.config import Agent, Config, ModelEntry, Provider, Router, Rule
+from famulus.core.errors import ConfigError, ModelRejected
+from famulus.core.messages import Message, Origin, Text
+from famulus.core.protocols import Done, Request
+from famulus.core.settings import Secret
+from famulus.models.fallback import Fallback
+from famulus.models.found import Found
+from famulus.models.named import Models, configured_model
+from famulus.models.offline import Offline
+from famulus.models.retried import Retried
+from famulus.models.routed import Routed
+
+KEY = Secret("k")
+KEYS = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "b", "OPENROUTER_API_KEY": "c"}
+
+
+def no_session() -> Any:
+    raise AssertionError("a session is opened before a model is asked")
+
+
+def models(found: Found | None = None, environment: dict[str, str] = KEYS, **given: Any) -> Models:
+    return Models(
+        Config(**given), session=no_session, clock=Clock(), environment=environment, found=found
+    )
+
+
+PROVIDERS = {
+    "work": Provider(type="openai", api_key=KEY, base_url="http://x/v1", patterns=("w/", "gpt")),
+    "claude": Provider(type="anthropic", api_key=KEY, patterns=("anthropic/", "claude")),
+    "many": Provider(type="openrouter", api_key=KEY, patterns=("meta/",), fallback=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "id_"),
+    [
+        ("mine", "claude", "claude-x"),
+        ("bare", "work", "gpt-9"),
+        ("claude/claude-y", "claude", "claude-y"),
+        ("work/some/thing", "work", "some/thing"),
+        ("anthropic/claude-y", "claude", "claude-y"),
+        ("w/anything", "work", "anything"),
+        ("meta/llama", "many", "meta/llama"),
+        ("my-gpt-tuned", "work", "my-gpt-tuned"),
+        ("claude-z", "claude", "claude-z"),
+        ("mistral/large", "many", "mistral/large"),
+        ("many/auto", "many", "openrouter/auto"),
+        ("ollama/llama3.2:3b", "ollama", "llama3.2:3b"),
+    ],
+)
+def test_name_finds_its_provider(name: str, provider: str, id_: str) -> None:
+    entries = {
+        "mine": ModelEntry(provider="claude", id="claude-x"),
+        "bare": ModelEntry(id="gpt-9"),
+    }
+    card = models(providers=PROVIDERS, models=entries).resolve(name).card
+    assert (card.name, card.provider, card.id) == (name, provider, id_)
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "key"),
+    [
+        ("claude-sonnet-5-5", "anthropic", "a"),
+        ("anthropic/claude-x", "anthropic", "a"),
+        ("gpt-5.5", "openai", "b"),
+        ("openrouter/meta/llama", "openrouter", "c"),
+    ],
+)
+def test_well_known_providers_need_no_section(name: str, provider: str, key: str) -> None:
+    resolved = models().resolve(name)
+    assert resolved.card.provider == provider
+    assert resolved.provider.api_key.reveal() == key
+
+
+def test_only_provider_takes_every_name() -> None:
+    resolved = models(providers={"lm": Provider(base_url="http://127.0.0.1:1/v1")}).resolve("qwen")
+    assert resolved.card.provider == "lm"
+    assert not resolved.provider.api_key, "a vendor's key is not sent to another server"
+
+
+def test_entry_says_what_the_model_is() -> None:
+    entry = ModelEntry(
+        provider="ollama", id="llava", inputs=("text",), context_tokens=4096, tools=("calc*",)
+    )
+    card = models(models={"eye": entry}).resolve("eye").card
+    assert (card.inputs, card.context_tokens, card.tools) == (("text",), 4096, ("calc*",))
+    assert card.local
+
+
+@pytest.mark.parametrize(
+    ("name", "local"),
+    [("ollama/llama3.2", True), ("ollama/gpt-oss:120b-cloud", False), ("openai/gpt-5.5", False)],
+)
+def test_local_means_that_nothing_leaves(name: str, local: bool) -> None:
+    assert models().resolve(name).card.local is local
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("sonet", r'no model "sonet"\. Did you mean sonnet\?'),
+        ("lost", r'models\.lost\.provider is "antropic".*Did you mean anthropic'),
+        ("odd/x", r'no provider type "odd"\. Known: anthropic'),
+    ],
+)
+def test_unknown_name_says_what_to_do(name: str, says: str) -> None:
+    given = models(
+        models={
+            "sonnet": ModelEntry(provider="anthropic"),
+            "lost": ModelEntry(provider="antropic"),
+        },
+        providers={"odd": Provider(type="odd"), "other": Provider(base_url="http://x/v1")},
+    )
+    with pytest.raises(ConfigError, match=says):
+        given.named(name)
+
+
+def test_missing_key_is_said_before_any_call() -> None:
+    with pytest.raises(ConfigError, match=r"providers\.anthropic\.api_key .* ANTHROPIC_API_KEY"):
+        models(environment={}).named("anthropic/claude-x")
+
+
+def test_every_wire_is_retried_and_offline_is_not() -> None:
+    assert isinstance(models().named("gpt-5.5"), Retried)
+    assert isinstance(models().named("offline"), Offline)
+
+
+def test_main_model_has_its_fallbacks() -> None:
+    main = models(agent=Agent(model="gpt-5.5", fallbacks=("claude-x", "gpt-5.5"))).main()
+    assert isinstance(main, Fallback)
+    assert main.card.name == "gpt-5.5"
+
+
+def test_router_routes() -> None:
+    router = Router(simple="ollama/llama3.2", complex="claude-x")
+    main = models(router=router).main()
+    assert isinstance(main, Routed)
+    assert main.card.name == "claude-x"
+
+
+@pytest.mark.parametrize("simple", ["", "gpt-5.5"])
+def test_local_rule_needs_a_local_model(simple: str) -> None:
+    router = Router(simple=simple, rules=(Rule(class_="local", pattern="x"),))
+    with pytest.raises(ConfigError, match=r"router\.simple"):
+        models(agent=Agent(model="claude-x"), router=router).main()
+
+
+def test_found_model_is_used_when_none_is_configured() -> None:
+    found = Found("ollama/llama3.2", Provider(type="ollama", base_url="http://h:1"), "it answers")
+    assert models(found).main().card.id == "llama3.2"
+    assert isinstance(models().main(), Offline)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, ""),
+        ({"agent": Agent(model="x")}, "x"),
+        ({"models": {"a": ModelEntry(), "b": ModelEntry()}}, "a"),
+        ({"models": {"a": ModelEntry(), "b": ModelEntry()}, "router": Router(simple="a")}, "b"),
+        ({"providers": {"w": Provider(type="openai", api_key=KEY)}}, "w/gpt-5.5"),
+        ({"providers": {"w": Provider(type="openai", base_url="http://x/v1")}}, ""),
+    ],
+)
+def test_configuration_says_the_main_model(given: dict[str, Any], name: str) -> None:
+    assert configured_model(Config(**given)) == name
+
+
+@pytest.mark.anyio
+async def test_wire_that_cannot_be_built_is_a_models_error() -> None:
+    model = Models(
+        Config(providers={"x": Provider(base_url="nonsense")}),
+        session=lambda: None,  # type: ignore[arg-type,return-value]
+        clock=Clock(),
+        environment={},
+    ).named("x/y")
+    asked = Request(system="", messages=(Message("user", (Text("hi", Origin.OWNER),)),))
+    with pytest.raises(ModelRejected, match=r"providers\.x\.base_url"):
+        [chunk async for chunk in model.stream(asked)]
+
+
+@pytest.mark.anyio
+async def test_offline_answers_without_anything_configured() -> None:
+    asked = Request(system="", messages=(Message("user", (Text("hi", Origin.OWNER),)),))
+    chunks = [chunk async for chunk in models(environment={}).main().stream(asked)]
+    assert isinstance(chunks[-1], Done)
+
+
+def test_making_models_imports_no_http_client() -> None:
+    code = (
+        "import sys; from famulus.core.config import *; from famulus.core.clock import Clock\n"
+        "from famulus.models.named import Models\n"
+        "Models(Config(agent=Agent(model='gpt-5.5')), session=None, clock=Clock(),\n"
+        "       environment={'OPENAI_API_KEY': 'k'}).main()\n"
+        "print('aiohttp' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60
+    )
+    assert done.stdout == "False\n", done.stderr
