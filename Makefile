@@ -1,1 +1,54 @@
+# make run     set everything up and start the assistant
+# make test    set everything up and pass the checks and tests
+# make bench   measure the figures that the documentation states
+# make docs    write the generated files anew
 .DEFAULT_GOAL := run
+.PHONY: run test lint bench docs clean
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+RUN := .venv/.ready-to-run
+DEVELOP := .venv/.ready-to-develop
+
+run: $(RUN)
+	@$(BIN)/famulus serve $(ARGS)
+
+test: lint
+	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+
+lint: $(DEVELOP)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(DEVELOP)
+	$(BIN)/python benchmarks $(ARGS)
+
+docs: $(DEVELOP)
+	$(BIN)/python -m famulus.core.describe
+
+clean:
+	rm -rf .venv
+
+# With uv the versions are those of uv.lock; with pip they are what pyproject.toml allows.
+$(RUN): pyproject.toml uv.lock
+ifdef UV
+	@uv sync --quiet --frozen --inexact --no-dev --extra web
+else
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --upgrade pip
+	@$(BIN)/pip install --quiet --editable '.[web]'
+endif
+	@touch $@
+
+$(DEVELOP): pyproject.toml uv.lock
+ifdef UV
+	@uv sync --quiet --frozen --all-extras
+else
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --upgrade pip
+	@$(BIN)/pip install --quiet --editable '.[all]' --group dev
+endif
+	@touch $@ $(RUN)
