@@ -274,10 +274,11 @@ def test_a_file_is_uploaded_shown_and_sent_by_its_id(chat: Page, gateway: FakeGa
     expect(waiting).to_contain_text("<b>notes</b>.txt")
     expect(chat.get_by_role("button", name="Send")).to_be_enabled()
     say(chat, "see these")
-    expect(chat.get_by_role("article", name="You")).to_contain_text("dot.png")
+    picture = chat.get_by_role("article", name="You").get_by_role("img", name="dot.png")
+    expect(picture).to_have_js_property("naturalWidth", 1)
     expect(chat.get_by_role("log")).to_contain_text("You: see these")
     chat.reload()
-    expect(chat.get_by_role("article", name="You")).to_contain_text("dot.png")
+    expect(chat.get_by_role("article", name="You")).to_contain_text("<b>notes</b>.txt")
     assert sorted(content for _, content in gateway.uploads) == sorted([png, b"milk"])
     (sent,) = gateway.messages("user_input")
     assert [list(attachment) for attachment in sent["attachments"]] == [["id"], ["id"]]

@@ -115,6 +115,7 @@ class FakeGateway:
         app.router.add_post("/api/logout", self._logout)
         app.router.add_get("/api/history", self._history)
         app.router.add_post("/api/upload", self._upload)
+        app.router.add_get("/api/blobs/{id}", self._blob)
         app.router.add_get("/ws", self._socket)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -166,7 +167,12 @@ class FakeGateway:
         if not self._known(request):
             return web.json_response({"error": "Not logged in"}, status=401)
         session_id = request.query.get("session_id", self.current)
-        messages = self.sessions[session_id]["messages"]
+        asked = [
+            {**turn.question, "message_id": message_id}
+            for message_id, turn in self._turns.items()
+            if turn.session_id == session_id and not turn.answer
+        ]
+        messages = self.sessions[session_id]["messages"] + asked
         return web.json_response({"session_id": session_id, "messages": messages})
 
     async def _upload(self, request: web.Request) -> web.Response:
@@ -181,6 +187,12 @@ class FakeGateway:
         answer = {"id": uuid4().hex, "name": upload.filename, "media_type": kind}
         self._files.append({**answer, "size": len(content)})
         return web.json_response(self._files[-1])
+
+    async def _blob(self, request: web.Request) -> web.Response:
+        kept = zip(self._files, self.uploads, strict=True)
+        found = [(file, data) for file, (_, data) in kept if file["id"] == request.match_info["id"]]
+        file, data = found[0]
+        return web.Response(body=data, content_type=file["media_type"])
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if not self._known(request):
@@ -299,7 +311,8 @@ class FakeGateway:
         if session := self.sessions.get(turn.session_id):
             session["updated"] = _now()
             past = {**said, **ids, "role": "assistant", "tools": list(tools.values())}
-            session["messages"] += [turn.question, past]
+            question = {**turn.question, "message_id": turn.message_id}
+            session["messages"] += [question, past]
         await self._tell(turn.answer)
 
     async def _opened(self, kind: str) -> None:

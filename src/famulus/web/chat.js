@@ -79,6 +79,8 @@ export class Chat {
 
   #say(content, attachments) {
     const frame = { type: "user_input", content, message_id: newId() };
+    // Named, so that it is never answered in a conversation that another window opened since.
+    if (this.sessions.current) frame.session_id = this.sessions.current;
     if (attachments.length) frame.attachments = attachments;
     this.#outbox.add(frame);
     this.log.say(frame.message_id, content, attachments);
@@ -166,7 +168,7 @@ export class Chat {
     if (known) this.sessions.open(session_id, title);
     else await this.#open(session_id, title);
     for (const frame of this.#outbox.frames()) {
-      this.log.say(frame.message_id, frame.content, frame.attachments);
+      if (this.#isHere(frame)) this.log.say(frame.message_id, frame.content, frame.attachments);
       this.#deliver(frame);
     }
     this.#refresh();
@@ -187,7 +189,7 @@ export class Chat {
   #started({ turn_id, session_id, message_ids }, here) {
     this.#sessionOf.set(turn_id, session_id);
     if (!here) return;
-    for (const id of message_ids ?? []) this.log.accepted(id, turn_id);
+    for (const id of message_ids ?? []) this.log.accepted(id);
     if (message_ids?.length && !message_ids.some((id) => this.log.has(id))) this.#foreign.add(turn_id);
     this.log.turn(turn_id);
     this.#refresh();
@@ -196,7 +198,7 @@ export class Chat {
   async #answered(frame, here) {
     for (const id of frame.message_ids ?? []) {
       this.#outbox.settle(id);
-      this.log.accepted(id, frame.turn_id);
+      this.log.accepted(id);
     }
     this.#sessionOf.delete(frame.turn_id);
     if (here) this.log.answer(frame);

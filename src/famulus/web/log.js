@@ -54,7 +54,7 @@ export class Log {
 
   #past({ role, content, time, turn_id, tools, model, usage, message_id, attachments }) {
     if (role === "user") {
-      this.#mine.set(message_id ?? pastKey(turn_id), this.#say({ content, attachments, time }));
+      this.#mine.set(message_id ?? `turn:${turn_id}`, this.#say({ content, attachments, time }));
     } else if (role === "assistant") {
       const turn = this.#turns.get(turn_id) ?? this.#newTurn();
       this.#place(turn_id ?? `past:${this.#turns.size}`, turn);
@@ -78,15 +78,10 @@ export class Log {
     return this.#mine.has(id);
   }
 
-  /** A turn took the message up. The history may have shown it already, under the turn's id. */
-  accepted(id, turnId) {
+  /** A turn took the message up. */
+  accepted(id) {
     const node = this.#mine.get(id);
-    if (!node) return;
-    delete node.dataset.state;
-    const past = this.#mine.get(pastKey(turnId));
-    if (!past || past === node) return;
-    node.remove();
-    this.#mine.set(id, past);
+    if (node) delete node.dataset.state;
   }
 
   /** `again`: says the same once more. */
@@ -162,8 +157,4 @@ export class Log {
     if (this.#following) this.scroller.scrollTop = this.scroller.scrollHeight;
     else this.#look();
   }
-}
-
-function pastKey(turnId) {
-  return `turn:${turnId}`;
 }
