@@ -7,7 +7,8 @@ FamulusError                  says what, where and what to do next
 │   ├── StoreUnavailable      the database cannot be reached; worth another try
 │   └── Conflict              an expectation of the transaction did not hold; nothing was written
 ├── Refused                   a message that never became a turn
-│   ├── Invalid               it breaks a limit or a format
+│   ├── Invalid               it breaks a format
+│   │   └── TooLarge          it breaks a limit on size
 │   ├── NotAllowed            its sender is not on the allowlist
 │   ├── TooFast               its sender exceeds the rate limit
 │   └── Busy                  a queue is full or the disk is; the sender should try again
@@ -62,6 +63,10 @@ class Refused(FamulusError):
 
 class Invalid(Refused):
     code = "invalid"
+
+
+class TooLarge(Invalid):
+    code = "too_large"
 
 
 class NotAllowed(Refused):

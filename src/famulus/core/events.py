@@ -46,6 +46,15 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     arguments: str
 
 
+class CommandExecuted(Event, frozen=True, kw_only=True):
+    """A slash command did its work. `current` is the session that the chat is in afterwards."""
+
+    command: str
+    current: str
+    title: str = ""
+    answers: tuple[str, ...] = ()
+
+
 class Answered(Event, frozen=True, kw_only=True):
     """The turn is over and its answer is on disk. `text` repeats the answer for who waits here."""
 

@@ -1,0 +1,84 @@
+"""Which pages may talk to the gateway, and what a browser may do with its answers.
+
+A page of another site can send requests to this machine, and by DNS rebinding even read the
+answers. Against the first stands the Origin header, against the second the Host header.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from famulus.core.config import Server as Settings
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+        " connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none';"
+        " form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Server": "famulus",
+}
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Origins:
+    def __init__(self, settings: Settings) -> None:
+        self._loopback = is_loopback(settings.host)
+        self._host = settings.host.lower()
+        self._public = urlsplit(settings.public_url.lower())
+
+    def refusal(self, request: web.Request) -> str:
+        """Why the request is refused, in words for its sender; empty if it is not."""
+        if not self._host_allowed(_name(request.host)):
+            return (
+                "The gateway is not known by this address."
+                " Set [server] public_url to the address that you use."
+            )
+        if request.method in _SAFE and "Upgrade" not in request.headers:
+            return ""
+        if not self._origin_allowed(request):
+            return "This request comes from a page of another site."
+        return ""
+
+    def is_secure(self, request: web.Request) -> bool:
+        """Whether the browser came by `public_url` over TLS, so that its cookie can demand it."""
+        return self._public.scheme == "https" and request.host.lower() == self._public.netloc
+
+    def _host_allowed(self, name: str) -> bool:
+        if not self._loopback:
+            # A name of the attacker's gets no cookie, so all it sees is the login page.
+            return True
+        return is_loopback(name) or name in {self._host, self._public.hostname or self._host}
+
+    def _origin_allowed(self, request: web.Request) -> bool:
+        origin = request.headers.get("Origin")
+        if origin is None:
+            # Browsers send one of the two with every such request; other programs send none.
+            return request.headers.get("Sec-Fetch-Site", "none") in {"same-origin", "none"}
+        parts = urlsplit(origin.lower())
+        if self._public.netloc and parts.netloc == self._public.netloc:
+            return parts.scheme == self._public.scheme
+        return parts.scheme in {"http", "https"} and parts.netloc == request.host.lower()
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address stays on this machine."""
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without port and brackets; empty if it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,210 @@
+"""The JSON endpoints under `/api`."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import BodyPartReader, web
+from msgspec import Struct
+
+from famulus.channels.web import Web
+from famulus.core.config import Limits
+from famulus.core.errors import Invalid, NotAllowed, TooLarge
+from famulus.core.messages import SessionKey
+from famulus.engine.turns import Engine
+from famulus.gateway.auth import COOKIE, Auth
+from famulus.gateway.decoding import T, decode
+from famulus.gateway.history import history
+from famulus.gateway.incoming import (
+    CHANNEL,
+    CHAT,
+    IMAGE_TYPES,
+    Attachment,
+    Incoming,
+    Said,
+    chat_and_dialog,
+)
+from famulus.gateway.origin import Origins
+from famulus.gateway.ws import Sockets
+from famulus.state.blobs import Blobs
+from famulus.state.messages import Messages
+from famulus.state.people import OWNER
+from famulus.state.sessions import Sessions
+from famulus.store.database import Database
+
+_BODY_SECONDS = 60.0
+_UPLOAD_SECONDS = 600.0
+_HISTORY = 200
+_MOST_HISTORY = 1000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class LoginBody(Struct):
+    password: str = ""
+    token: str = ""
+
+
+class ChatBody(Struct):
+    message: str
+    chat_id: str = CHAT
+    message_id: str = ""
+    session_id: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+class Rest:
+    def __init__(
+        self,
+        *,
+        channel: Web,
+        auth: Auth,
+        origins: Origins,
+        sockets: Sockets,
+        incoming: Incoming,
+        engine: Engine,
+        sessions: Sessions,
+        messages: Messages,
+        blobs: Blobs,
+        database: Database,
+        limits: Limits,
+    ) -> None:
+        self._channel = channel
+        self._auth = auth
+        self._origins = origins
+        self._sockets = sockets
+        self._incoming = incoming
+        self._engine = engine
+        self._sessions = sessions
+        self._messages = messages
+        self._blobs = blobs
+        self._database = database
+        self._limits = limits
+
+    async def login(self, request: web.Request) -> web.Response:
+        body = await self._body(request, LoginBody)
+        try:
+            cookie = await self._auth.login(
+                password=body.password, token=body.token, address=request.remote or ""
+            )
+        except NotAllowed as error:
+            return answer({"error": str(error)}, status=401)
+        response = answer({"ok": True})
+        response.set_cookie(
+            COOKIE,
+            cookie,
+            max_age=self._auth.lifetime_seconds,
+            httponly=True,
+            samesite="Strict",
+            secure=self._origins.is_secure(request),
+        )
+        return response
+
+    async def logout(self, request: web.Request) -> web.Response:
+        if cookie := request.cookies.get(COOKIE):
+            await self._sockets.close_login(await self._auth.logout(cookie))
+        response = answer({"ok": True})
+        response.del_cookie(COOKIE, httponly=True, samesite="Strict")
+        return response
+
+    async def chat(self, request: web.Request) -> web.Response:
+        body = await self._body(request, ChatBody)
+        inbound = await self._incoming.inbound(
+            Said(
+                text=body.message,
+                chat_id=body.chat_id,
+                session_id=body.session_id,
+                message_id=body.message_id,
+                attachments=body.attachments,
+            )
+        )
+        with self._channel.answering(inbound.chat_id, inbound.message_id):
+            accepted = await self._channel.deliver(inbound)
+            reply = await self._engine.answer(accepted.turn_id)
+        return answer(
+            {
+                "reply": reply.text,
+                "turn_id": accepted.turn_id,
+                "session_id": accepted.session,
+                "model": reply.model,
+                "usage": reply.usage,
+            }
+        )
+
+    async def history(self, request: web.Request) -> web.Response:
+        session_id = request.query.get("session_id", "")
+        chat_id, dialog_id = chat_and_dialog(session_id) if session_id else (CHAT, "")
+        if dialog_id:
+            key = SessionKey(CHANNEL, chat_id, dialog_id)
+        else:
+            key = await self._sessions.current(CHANNEL, chat_id, OWNER)
+        limit = request.query.get("limit", str(_HISTORY))
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MOST_HISTORY):
+            raise Invalid(f"limit must be a number from 1 to {_MOST_HISTORY}.")
+        entries = await history(self._database, self._messages, str(key), limit=int(limit))
+        return answer({"messages": entries, "session_id": str(key)})
+
+    async def upload(self, request: web.Request) -> web.Response:
+        if not request.content_type.startswith("multipart/"):
+            raise Invalid('Send the file as multipart/form-data in a field named "file".')
+        async with asyncio.timeout(_UPLOAD_SECONDS):
+            part, data = await self._file(request)
+        blob = await self._incoming.keep(
+            data,
+            name=(part.filename or "file")[-200:],
+            media_type=part.headers.get("Content-Type", ""),
+        )
+        return answer(
+            {"id": blob.hash, "name": blob.name, "media_type": blob.media_type, "size": blob.size}
+        )
+
+    async def blob(self, request: web.Request) -> web.Response:
+        hash_ = request.match_info["hash"]
+        blob = await self._blobs.find(hash_)
+        data = (await self._blobs.read([hash_])).get(hash_) if blob else None
+        if blob is None or data is None:
+            raise web.HTTPNotFound
+        inline = blob.media_type in IMAGE_TYPES
+        # Anything but a picture is only ever saved: it may be a page with a script in it.
+        way = "inline" if inline else "attachment"
+        return web.Response(
+            body=data,
+            content_type=blob.media_type if inline else "application/octet-stream",
+            headers={
+                "Content-Disposition": f"{way}; filename*=UTF-8''{quote(blob.name, safe='')}",
+                "Cache-Control": "private, max-age=31536000, immutable",
+            },
+        )
+
+    async def _body(self, request: web.Request, kind: type[T]) -> T:
+        async with asyncio.timeout(_BODY_SECONDS):
+            data = await request.read()
+        return decode(data, kind, depth=self._limits.json_depth)
+
+    async def _file(self, request: web.Request) -> tuple[BodyPartReader, bytes]:
+        """The first part named `file`, read within the limit."""
+        try:
+            reader = await request.multipart()
+            while (part := await reader.next()) is not None:
+                if isinstance(part, BodyPartReader) and part.name == "file":
+                    data = bytearray()
+                    while chunk := await part.read_chunk(64 * 1024):
+                        data += chunk
+                        if len(data) > self._limits.upload:
+                            raise TooLarge(
+                                f"The file is larger than {self._limits.upload:,} bytes."
+                            )
+                    return part, bytes(data)
+        except ValueError as error:
+            raise Invalid(f"The form cannot be read: {error}") from None
+        raise Invalid('The form has no field named "file".')
+
+
+def answer(body: Any, *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=_encode(body),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
