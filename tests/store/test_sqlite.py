@@ -52,6 +52,18 @@ async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     assert modes == {"famulus.db": 0o600, "famulus.db-wal": 0o600, "famulus.db-shm": 0o600}
 
 
+@pytest.mark.anyio
+async def test_only_durable_transactions_wait_for_the_disk(tmp_path: Path) -> None:
+    shown = statement("pragma synchronous")
+    async with SQLite(tmp_path / "famulus.db") as store:
+        modes = [
+            (await store.transaction([shown], durable=durable))[0].rows[0]["synchronous"]
+            for durable in (False, True, False)
+        ]
+    normal, full = 1, 2
+    assert modes == [normal, full, normal]
+
+
 _WRITER = """
 import asyncio, sys
 from pathlib import Path

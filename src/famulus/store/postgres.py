@@ -19,7 +19,7 @@ from famulus.store.postgres_wire import Address, migrate, native, told
 from famulus.store.terms import query_terms
 
 _CONNECTIONS = 6
-_TRIES = 4
+_TRIES_AGAIN = 3
 # The server undoes one of two transactions that wait for each other. Both are data: do it again.
 _TRY_AGAIN = ("40001", "40P01")
 
@@ -78,14 +78,19 @@ class Postgres:
         self, statements: Sequence[Statement], *, durable: bool = False
     ) -> Sequence[Result]:
         statements = tuple(statements)
-        for left in reversed(range(_TRIES)):
+        for _ in range(_TRIES_AGAIN):
             try:
-                async with self._connection() as connection:
-                    return await _transact(connection, statements, durable=durable)
+                return await self._transact(statements, durable=durable)
             except StoreUnavailable as error:
-                if not left or getattr(error.__cause__, "sqlstate", "") not in _TRY_AGAIN:
+                if getattr(error.__cause__, "sqlstate", "") not in _TRY_AGAIN:
                     raise
-        raise AssertionError
+        return await self._transact(statements, durable=durable)
+
+    async def _transact(
+        self, statements: Sequence[Statement], *, durable: bool
+    ) -> Sequence[Result]:
+        async with self._connection() as connection:
+            return await _transact(connection, statements, durable=durable)
 
     async def search(
         self, text: str, *, limit: int, session: str = "", person: str = ""
