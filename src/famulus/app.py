@@ -4,7 +4,7 @@ The only file that knows them all. Nothing here is global, so two assistants fit
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +17,17 @@ from famulus.agent.turn import Agent
 from famulus.core import plugins
 from famulus.core.clock import Clock
 from famulus.core.config import Config
-from famulus.core.errors import ConfigError
 from famulus.core.events import Event
 from famulus.core.loading import Loaded
-from famulus.core.messages import Outbound
 from famulus.core.plugins import Services, Unavailable
 from famulus.core.protocols import Channel, Deliver, Model, Tool, Watcher
 from famulus.engine.embedded import Embedded
 from famulus.gateway.commands import Slash
 from famulus.gateway.delivery import Delivery
-from famulus.gateway.gate import Gate
+from famulus.gateway.gate import OWNED, Gate
+from famulus.gateway.incoming import Incoming
 from famulus.gateway.supervise import supervise
-from famulus.models.found import Found, find_model
+from famulus.models.found import find_model
 from famulus.models.named import Models, configured_model
 from famulus.policy.allowed import Allowed
 from famulus.policy.egress import Door
@@ -41,7 +40,7 @@ from famulus.state.sessions import Sessions
 from famulus.store.database import Database
 from famulus.store.lock import hold
 from famulus.store.opening import open_database, sqlite_path
-from famulus.tools import shell
+from famulus.tools import shell, web_fetch
 
 if TYPE_CHECKING:
     import aiohttp
@@ -51,7 +50,10 @@ _SENDING_SECONDS = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Assistant:
-    """Everything that runs, for those who serve it. `missing` tells why a tool is not there."""
+    """Everything that runs, for those who serve it.
+
+    `missing` tells why a tool is not there; `observers` are shown the events of all turns.
+    """
 
     config: Config
     home: Path
@@ -63,13 +65,14 @@ class Assistant:
     blobs: Blobs
     model: Model
     models: Models
-    found: Found | None
     tools: Sequence[Tool]
     missing: dict[str, str]
     engine: Embedded
     delivery: Delivery
+    incoming: Incoming
     gate: Gate
     slash: Slash
+    observers: list[Callable[[Event], None]] = field(default_factory=list)
     channels: dict[str, Channel] = field(default_factory=dict)
 
 
@@ -116,17 +119,15 @@ async def _build(
     sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
     messages = Messages(database)
 
-    found = None if configured_model(config) else await find_model(loaded.environment)
-    models = Models(
-        config,
-        session=_Http(stack).session,
-        clock=clock,
-        environment=loaded.environment,
-        found=found,
-    )
+    models = await build_models(loaded, clock, session=Http(stack).session)
     main = models.main()
 
-    tools, missing = await _tools(config, clock)
+    door = await stack.enter_async_context(
+        Door(
+            allow_hosts=config.plugin_settings("tools", "web_fetch", web_fetch.Settings).allow_hosts
+        )
+    )
+    tools, missing = await build_tools(config, clock, door)
     agent = Agent(
         config.agent,
         prompt=Prompt(
@@ -153,24 +154,32 @@ async def _build(
 
     channels = {channel.name: channel for channel in (*own, *_channels(config, clock))}
 
+    observers: list[Callable[[Event], None]] = []
+
     def emit(event: Event) -> None:
+        for observe in observers:
+            observe(event)
         channel = channels.get(event.channel)
         if isinstance(channel, Watcher):
             channel.watch(event)
 
     delivery = Delivery(database, channels, clock=clock)
-
-    def send(outbound: Outbound) -> None:
-        delivery.put(outbound)
-
-    slash = Slash(agent, sessions=sessions, messages=messages, workspace=workspace)
+    slash = Slash(
+        agent,
+        sessions=sessions,
+        messages=messages,
+        workspace=workspace,
+        cancel=lambda session: engine.cancel(session),
+        models=lambda: [main.card.name, *config.models],
+        check_model=models.resolve,
+    )
     engine = Embedded(
         database,
         slash,
         config.engine,
         clock=clock,
         emit=emit,
-        send=send,
+        send=delivery.put,
         while_busy=config.agent.while_busy,
     )
     return Assistant(
@@ -184,11 +193,11 @@ async def _build(
         blobs=blobs,
         model=main,
         models=models,
-        found=found,
         tools=tools,
         missing=missing,
         engine=engine,
         delivery=delivery,
+        incoming=Incoming(blobs, config.limits, workspace=workspace, clock=clock),
         gate=Gate(
             engine=engine,
             people=People(database, clock=clock),
@@ -196,18 +205,34 @@ async def _build(
             limits=config.limits,
         ),
         slash=slash,
+        observers=observers,
         channels=channels,
     )
 
 
-async def _tools(config: Config, clock: Clock) -> tuple[list[Tool], dict[str, str]]:
+async def build_models(
+    loaded: Loaded, clock: Clock, *, session: "Callable[[], aiohttp.ClientSession]"
+) -> Models:
+    """The models of a configuration, and one that is found where it names none."""
+    named = configured_model(loaded.config)
+    return Models(
+        loaded.config,
+        session=session,
+        clock=clock,
+        environment=loaded.environment,
+        found=None if named else await find_model(loaded.environment),
+    )
+
+
+async def build_tools(
+    config: Config, clock: Clock, door: Door
+) -> tuple[list[Tool], dict[str, str]]:
     """The tools that work here, and for each of the others why it does not."""
     settings = config.plugin_settings("tools", "shell", shell.Settings)
     sandbox, reason = await find_sandbox(settings.sandbox) if settings.enabled else (None, "")
-    web = config.plugin_settings("tools", "web_fetch", _settings("web_fetch"))
     services = Services(
         clock=clock,
-        egress=Door(web),
+        egress=door,
         sandbox=sandbox,
         sandbox_reason=reason,
         tool_output=config.limits.tool_output,
@@ -226,3 +251,44 @@ async def _tools(config: Config, clock: Clock) -> tuple[list[Tool], dict[str, st
         except Unavailable as error:
             missing[name] = str(error)
     return tools, missing
+
+
+def _channels(config: Config, clock: Clock) -> list[Channel]:
+    """The channels that are written down and enabled."""
+    built: list[Channel] = []
+    for name in config.channels:
+        plugin = plugins.find("channels", name)
+        section = config.plugin_settings("channels", name, plugins.settings_type(plugin))
+        if getattr(section, "enabled", True) and hasattr(plugin, "build"):
+            built.append(plugin.build(section, Services(clock=clock)))
+    return built
+
+
+def _deliver(app: Assistant, channel: Channel) -> Deliver:
+    """What a channel delivers to: allowed, then throttled, then the gate.
+
+    The owner's own channels have asked for the password already.
+    """
+    if channel.name in OWNED:
+        return app.gate
+    section = app.config.channels[channel.name]
+    limit = app.config.limits.messages_per_minute
+    return Allowed(Throttled(app.gate, most=limit, clock=app.clock), section.allow)
+
+
+class Http:
+    """The process's one client session for model calls, opened when the first one needs it."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._session: aiohttp.ClientSession | None = None
+
+    def session(self) -> "aiohttp.ClientSession":
+        if self._session is None:
+            from aiohttp import ClientSession, TCPConnector  # noqa: PLC0415 - 200 ms
+
+            # Streams of many sessions at once go to the same vendor.
+            connector = TCPConnector(limit=0, limit_per_host=0)
+            self._session = ClientSession(connector=connector, trust_env=False)
+            self._stack.push_async_callback(self._session.close)
+        return self._session

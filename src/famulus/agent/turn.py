@@ -17,7 +17,7 @@ from famulus.agent.dispatch import Dispatch, Repeats, failed
 from famulus.agent.history import History, Window
 from famulus.agent.prompt import Prompt, opening
 from famulus.core.config import Agent as Settings
-from famulus.core.errors import ModelError
+from famulus.core.errors import ConfigError, ModelError
 from famulus.core.events import Delta
 from famulus.core.messages import Message, Note, Origin, Text, Usage, text_of
 from famulus.core.protocols import Done, Model, Request, Restarted, TextDelta
@@ -75,7 +75,7 @@ class Agent:
         try:
             async with asyncio.timeout(self._settings.turn_timeout) as clock:
                 answer, window = await self._converse(turn)
-        except ModelError as error:
+        except (ModelError, ConfigError) as error:
             log.warning("no model answered turn=%s error=%s", turn.id, error)
             answer, window = _plain(f"I could not get an answer from a model. {error}"), None
         except TimeoutError:

@@ -54,7 +54,11 @@ class Gate:
             person=person,
             dialog_id=key.dialog_id,
             correlation_id=inbound.correlation_id or secrets.token_hex(6),
-            parts=tuple(msgspec.structs.replace(part, origin=origin) for part in inbound.parts),
+            # A picture or a file may come from anyone, whoever sends it.
+            parts=tuple(
+                Text(part.text, origin) if isinstance(part, Text) else part
+                for part in inbound.parts
+            ),
         )
         correlation.set(inbound.correlation_id)
         command = is_command(inbound)

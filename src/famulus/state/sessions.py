@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
 from famulus.core.clock import Clock
@@ -26,6 +27,7 @@ class Session(Struct, frozen=True, kw_only=True):
     messages: int = 0
 
 
+_MOST_REMEMBERED = 1000
 _COLUMNS = "key, person, title, model, archived, window_start, created, updated"
 _COUNTED = (
     f"select {_COLUMNS}, (select count(*) from message m where m.session = s.key"
@@ -88,7 +90,7 @@ class Sessions:
             now=now,
         )
         session = Session(key=str(key), person=person, title=title, created=now, updated=now)
-        return self._known.setdefault(str(key), session)
+        return self._remember(session)
 
     async def find(self, key: str) -> Session | None:
         if key in self._known:
@@ -98,8 +100,7 @@ class Sessions:
         )
         if not rows:
             return None
-        self._known[key] = _session(rows[0])
-        return self._known[key]
+        return self._remember(_session(rows[0]))
 
     async def get(self, key: str) -> Session:
         """The session with its number of messages. Raises `Invalid` if there is none."""
@@ -147,7 +148,7 @@ class Sessions:
 
     async def _set(self, key: str, column: str, value: str | int) -> None:
         changed = await self._database.execute(
-            f"update session set {column} = :value where key = :key",  # noqa: S608 - our own names
+            f"update session set {column} = :value where key = :key",
             key=key,
             value=value,
         )
@@ -181,17 +182,27 @@ class Sessions:
             del self._current[key.channel, key.chat_id]
 
     def touch(self, session: Session, *, window_start: int, title: str) -> Statement:
-        """For the transaction that ends a turn. An empty `title` keeps the one there is."""
-        now = self._clock.now().timestamp()
-        self._known.pop(session.key, None)
+        """For the transaction that ends a turn. A title that is there stays; so does a window
+        that begins later.
+        """
+        start = max(window_start, session.window_start)
+        if session.key in self._known:
+            self._known[session.key] = msgspec.structs.replace(session, window_start=start)
         return statement(
-            "update session set updated = :now, window_start = :start,"
+            "update session set updated = :now,"
+            " window_start = case when :start > window_start then :start else window_start end,"
             " title = case when title = '' then :title else title end where key = :key",
             key=session.key,
-            now=now,
-            start=window_start,
+            now=self._clock.now().timestamp(),
+            start=start,
             title=title,
         )
+
+    def _remember(self, session: Session) -> Session:
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[session.key] = session
+        return session
 
 
 def _without_messages(key: str) -> list[Statement]:

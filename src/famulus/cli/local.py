@@ -1,0 +1,50 @@
+"""A conversation with an assistant that runs in this very process."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from famulus.app import Assistant, assistant
+from famulus.channels.console import Console, inbound
+from famulus.cli.conversation import Reply, Show
+from famulus.core.loading import Loaded
+
+# Another command may be using the same home; it is over in a moment.
+_LOCK_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def local(loaded: Loaded, home: Path, *, show: Show | None) -> AsyncIterator["Local"]:
+    console = Console(show=show)
+    async with assistant(loaded, home=home, own=[console], lock_wait_seconds=_LOCK_SECONDS) as app:
+        yield Local(app, console)
+
+
+class Local:
+    """See `Conversation`."""
+
+    def __init__(self, app: Assistant, console: Console) -> None:
+        self._app = app
+        self._console = console
+        self._session = ""
+
+    async def ask(
+        self, text: str, *, session: str = "", model: str = "", attach: Sequence[Path] = ()
+    ) -> Reply:
+        parts = [await self._app.attachments.from_path(path) for path in attach]
+        message = inbound(text, session=session, model=model, parts=tuple(parts))
+        reply = self._console.expect(message.turn_id)
+        accepted = await self._app.gate(message)
+        self._session = accepted.session
+        outbound = await reply
+        return Reply(
+            turn_id=outbound.turn_id,
+            session_id=outbound.session,
+            content=outbound.text,
+            message_ids=outbound.answers,
+            model=outbound.model,
+            usage=outbound.usage,
+        )
+
+    async def stop(self) -> None:
+        await self._app.engine.cancel(self._session)

@@ -1,0 +1,65 @@
+"""`famulus serve`: the gateway with everything behind it."""
+
+import asyncio
+import signal
+
+import click
+
+from famulus.app import assistant
+from famulus.channels.web import Web
+from famulus.cli.options import Options, common
+from famulus.core.clock import Clock
+from famulus.core.logs import write_logs
+from famulus.gateway.auth import Auth
+from famulus.gateway.metrics import Metrics
+from famulus.gateway.server import Server
+from famulus.state.logins import Logins, Tokens
+
+
+@click.command()
+@common
+def command(options: Options) -> None:
+    """Run the gateway: channels, web chat and API. Ctrl-C or SIGTERM ends it; nothing is lost."""
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: Options) -> None:
+    loaded = options.load()
+    config, clock = loaded.config, Clock()
+    write_logs(config.logging.level, config.logging.format)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    web = Web(clock=clock)
+    async with assistant(loaded, home=options.home, own=[web]) as app:
+        web.on_reachable = app.delivery.poke
+        metrics = Metrics(app.database, clock=clock)
+        app.observers.append(metrics.observe)
+        auth = Auth(
+            config.server,
+            logins=Logins(app.database, clock=clock),
+            tokens=Tokens(app.database, clock=clock),
+            clock=clock,
+        )
+        async with Server(
+            config,
+            home=options.home,
+            web=web,
+            auth=auth,
+            engine=app.engine,
+            sessions=app.sessions,
+            messages=app.messages,
+            blobs=app.blobs,
+            database=app.database,
+            metrics=metrics,
+            clock=clock,
+            workspace=app.workspace,
+            commands=app.slash.describe,
+        ) as server:
+            server.state = "ready"
+            click.echo(f"Famulus is ready: {server.url}")
+            if not config.server.password:
+                click.echo(f"Open this once to log in: {server.login_link()}")
+            click.echo(f"Model: {app.model.card.name}. Ctrl-C ends.")
+            await stop.wait()
+            click.echo("Famulus is shutting down; what runs now goes on at the next start.")

@@ -1,0 +1,105 @@
+"""`famulus status`: what is set up, what is running, and why something is missing."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import click
+import msgspec
+from msgspec import Struct
+
+from famulus import __version__
+from famulus.app import Http, build_models, build_tools
+from famulus.cli.conversation import running_gateway
+from famulus.cli.options import Options, as_json, common
+from famulus.core.clock import Clock
+from famulus.core.loading import Loaded
+from famulus.gateway.gate import OWNED
+from famulus.policy.egress import Door
+from famulus.store.opening import sqlite_path
+
+
+class ToolState(Struct, frozen=True):
+    name: str
+    available: bool
+    reason: str = ""
+
+
+class GatewayState(Struct, frozen=True):
+    running: bool
+    url: str = ""
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """What `--json` prints."""
+
+    version: str
+    home: str
+    config: str
+    database: str
+    gateway: GatewayState
+    models: list[str]
+    channels: list[str]
+    tools: list[ToolState]
+
+
+@click.command()
+@as_json
+@common
+def command(options: Options, *, as_json: bool) -> None:
+    """Show what is set up and what is running."""
+    status = asyncio.run(_status(options))
+    if as_json:
+        click.echo(msgspec.json.encode(status).decode())
+        return
+    gateway = status.gateway.url if status.gateway.running else "not running (famulus serve)"
+    for name, value in (
+        ("famulus", status.version),
+        ("home", status.home),
+        ("config", status.config or "none; defaults are used"),
+        ("database", status.database),
+        ("gateway", gateway),
+        ("models", ", ".join(status.models)),
+        ("channels", ", ".join(status.channels)),
+    ):
+        click.echo(f"{name:<10}{value}")
+    click.echo("tools")
+    for tool in status.tools:
+        reason = "" if tool.available else f"  not offered: {tool.reason}"
+        click.echo(f"  {'✓' if tool.available else '✗'} {tool.name}{reason}")
+
+
+async def _status(options: Options) -> Status:
+    loaded = options.load()
+    gateway = running_gateway(options.home)
+    tools, missing = await build_tools(loaded.config, Clock(), Door())
+    states = [ToolState(tool.name, available=True) for tool in tools]
+    states += [ToolState(name, available=False, reason=why) for name, why in missing.items()]
+    return Status(
+        version=__version__,
+        home=str(options.home),
+        config=str(loaded.path or ""),
+        database=_database(loaded, options),
+        gateway=GatewayState(gateway is not None, gateway.url if gateway else ""),
+        models=await _models(loaded),
+        channels=sorted({*OWNED, *loaded.config.channels}),
+        tools=sorted(states, key=lambda each: each.name),
+    )
+
+
+def _database(loaded: Loaded, options: Options) -> str:
+    """The file, or the server without the password that the URL may hold."""
+    url = loaded.config.storage.url
+    path = sqlite_path(url, options.home)
+    if path is not None:
+        return str(path)
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+async def _models(loaded: Loaded) -> list[str]:
+    """The main model first, then the others that are written down."""
+    async with AsyncExitStack() as stack:
+        models = await build_models(loaded, Clock(), session=Http(stack).session)
+        main = models.main().card
+    name = main.name if main.name == main.id else f"{main.name} ({main.provider}/{main.id})"
+    return [name, *(other for other in loaded.config.models if other != main.name)]
