@@ -98,6 +98,14 @@ class Slash:
         answer = Answer(parts=(Text(told.text, Origin.ASSISTANT),))
         await turn.finish(Closing(answer=answer))
 
+    @staticmethod
+    def describe() -> Sequence[dict[str, str]]:
+        """The commands for clients that complete them."""
+        return [
+            {"name": each.name, "usage": each.usage, "description": each.description}
+            for each in COMMANDS
+        ]
+
     def end(self, turn: Turn, ending: Ending, detail: str) -> Closing:
         if not turn.lane.startswith("!"):
             return self._inner.end(turn, ending, detail)
@@ -261,14 +269,6 @@ COMMANDS = (
 )
 _BY_NAME = {each.name: each for each in COMMANDS}
 _BY_NAME["?"] = _BY_NAME["help"]
-
-
-def described() -> Sequence[dict[str, str]]:
-    """The commands for clients that complete them."""
-    return [
-        {"name": each.name, "usage": each.usage, "description": each.description}
-        for each in COMMANDS
-    ]
 
 
 def parse(text: str) -> tuple[str, str]:

@@ -52,12 +52,14 @@ Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Server:
     """Listens while it is entered. `state` is set by whoever starts and stops the rest."""
 
+    _runner: web.AppRunner | None = None
+
     def __init__(
         self,
         config: Config,
         *,
         home: Path,
-        channel: Web,
+        web: Web,
         auth: Auth,
         engine: Engine,
         sessions: Sessions,
@@ -81,7 +83,7 @@ class Server:
         self._origins = Origins(config.server)
         incoming = Incoming(blobs, config.limits, workspace=workspace, clock=clock)
         self._sockets = Sockets(
-            channel=channel,
+            channel=web,
             auth=auth,
             engine=engine,
             incoming=incoming,
@@ -92,7 +94,7 @@ class Server:
             commands=commands,
         )
         self._rest = Rest(
-            channel=channel,
+            channel=web,
             auth=auth,
             origins=self._origins,
             sockets=self._sockets,
@@ -105,7 +107,6 @@ class Server:
             limits=config.limits,
         )
         self._static = Static()
-        self._runner: web.AppRunner | None = None
         metrics.gauges["famulus_websocket_clients"] = lambda: self._sockets.count
 
     def login_link(self) -> str:
