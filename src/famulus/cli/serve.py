@@ -37,7 +37,7 @@ async def _serve(options: Options) -> None:
         app.observers.append(metrics.observe)
         auth = Auth(
             config.server,
-            logins=Logins(app.database, clock=clock),
+            logins=Logins(app.database, clock=clock, password=config.server.password),
             tokens=Tokens(app.database, clock=clock),
             clock=clock,
         )
