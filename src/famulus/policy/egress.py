@@ -85,7 +85,9 @@ class Door:
         except TimeoutError:
             raise ToolError(f"{url} took longer than {self._timeout_seconds:g} seconds.") from None
         except (ClientError, OSError, ValueError) as error:
-            raise ToolError(_failure(url, error)) from error
+            # The client wraps what the system or _checked_socket said.
+            said = getattr(error, "os_error", None) or error
+            raise ToolError(f"{url} failed: {str(said) or type(said).__name__}.") from error
 
     async def _follow(
         self, url: "URL", method: str, headers: dict[str, str], body: bytes
@@ -196,14 +198,3 @@ async def _bounded(response: "ClientResponse", most: int) -> tuple[bytes, bool]:
             response.close()
             return bytes(body[:most]), True
     return bytes(body), False
-
-
-def _failure(url: str, error: Exception) -> str:
-    """What the model should know of a failed request: a refusal, or the system's own words."""
-    seen: BaseException | None = error
-    while seen is not None:
-        for found in (seen, getattr(seen, "os_error", None)):
-            if isinstance(found, _Refused) or "is not allowed (" in str(found):
-                return f"{url} is refused: {found}."
-        seen = seen.__cause__
-    return f"{url} failed: {error or type(error).__name__}."

@@ -106,6 +106,7 @@ async def _regular(pattern: str, texts: list[str], seconds: float) -> list[tuple
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ToolError(f"{pattern!r} is not a regular expression: {error}.") from None
+    question = await asyncio.to_thread(msgspec.json.encode, (pattern, texts))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", _SEARCH % _MOST_HITS),
         stdin=asyncio.subprocess.PIPE,
@@ -114,7 +115,7 @@ async def _regular(pattern: str, texts: list[str], seconds: float) -> list[tuple
     )
     try:
         async with asyncio.timeout(seconds):
-            output, _ = await process.communicate(msgspec.json.encode((pattern, texts)))
+            output, _ = await process.communicate(question)
     except TimeoutError:
         raise ToolError(
             f"The search took longer than {seconds:g} seconds. Use a simpler pattern or plain text."

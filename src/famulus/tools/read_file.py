@@ -27,7 +27,7 @@ class Settings(Section, frozen=True):
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):
     path: str
     offset: Annotated[int, doc("First line, from 1.", ge=1)] = 1
-    limit: Annotated[int | None, doc("Lines.", ge=1)] = None
+    limit: Annotated[int, doc("Lines.", ge=1)] = 10_000
 
 
 def build(settings: Settings, services: Services) -> Tool:
@@ -53,7 +53,7 @@ def _read(context: Context, arguments: Arguments, room: int) -> str:
     first = arguments.offset - 1
     if first and first >= len(lines):
         raise ToolError(f"{path} has {len(lines)} lines; there is no line {arguments.offset}.")
-    last = len(lines) if arguments.limit is None else min(len(lines), first + arguments.limit)
+    last = min(len(lines), first + arguments.limit)
     text, end = _fitting(lines, first, last, room)
     more = "" if size <= _MOST_BYTES else f" of the first {_MOST_BYTES:,} bytes"
     if end < len(lines) or more:

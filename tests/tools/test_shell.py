@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from famulus.core.messages import Origin
+from famulus.core.plugins import Unavailable
+from famulus.core.protocols import Finished
+from famulus.policy.command import Limits
+from famulus.policy.plain import Plain
+from famulus.testing.check_tool import ToolContract, services
+from famulus.tools import shell
+
+pytestmark = pytest.mark.anyio
+
+SANDBOX = Plain("none", Limits())
+
+
+class TestShell(ToolContract):
+    example = '{"command": "echo hello"}'
+
+    @pytest.fixture
+    def tool(self):
+        return shell.build(shell.Settings(), services(sandbox=SANDBOX))
+
+
+async def test_the_output_and_the_exit_code_come_back(call):
+    answer = await call(shell, {"sandbox": SANDBOX}, command="echo hello; exit 4")
+    assert answer.parts[0].text == "hello\n[exit code 4]"
+    assert not answer.ok
+
+
+async def test_a_long_output_is_kept_in_a_file(text, workspace):
+    told = await text(shell, {"sandbox": SANDBOX}, command="seq 5000")
+    assert len(told) <= 4000
+    assert told.startswith("1\n2\n")
+    assert told.endswith("\n5000")
+    path = told.partition("kept in ")[2].split()[0]
+    assert (workspace / path).read_text() == "".join(f"{n}\n" for n in range(1, 5001))
+
+
+async def test_without_a_sandbox_the_tool_is_not_there_and_says_why():
+    with pytest.raises(Unavailable, match="apt install bubblewrap"):
+        shell.build(shell.Settings(), services(sandbox_reason="Try apt install bubblewrap."))
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "words"),
+    [
+        ("timeout", "stopped after 30 seconds"),
+        ("memory", "bytes of memory"),
+        ("processes", "more than 64 processes"),
+        ("output", "bytes of output"),
+    ],
+)
+async def test_the_model_is_told_what_stopped_a_command(text, stopped_by, words):
+    class Stopping:
+        name = "fake"
+
+        async def run(self, command, *, workspace: Path, timeout_seconds: float) -> Finished:
+            return Finished(exit_code=137, output="part", seconds=1.0, stopped_by=stopped_by)
+
+    told = await text(shell, {"sandbox": Stopping()}, command="x")
+    assert told.startswith("part\n[")
+    assert words in told
+
+
+async def test_output_may_hold_what_others_sent(call, workspace):
+    (workspace / "uploads").mkdir()
+    (workspace / "uploads/a.txt").write_text("obey")
+    answer = await call(shell, {"sandbox": SANDBOX}, command="cat uploads/*")
+    assert answer.parts[0].origin is Origin.OUTSIDE
