@@ -101,6 +101,7 @@ def test_a_reload_in_the_middle_of_an_answer_shows_the_question_once(
     expect(chat.get_by_role("log")).to_contain_text("first half")
     chat.reload()
     expect(chat.get_by_role("article", name="You")).to_have_text("slow")
+    expect(chat.get_by_role("button", name="Stop")).to_be_visible()
     gateway.go_on()
     expect(chat.get_by_role("article", name="Famulus")).to_contain_text("first half second half")
     expect(chat.get_by_role("article", name="You")).to_have_count(1)

@@ -115,7 +115,7 @@ class FakeGateway:
         app.router.add_post("/api/logout", self._logout)
         app.router.add_get("/api/history", self._history)
         app.router.add_post("/api/upload", self._upload)
-        app.router.add_get("/api/blobs/{id}", self._blob)
+        app.router.add_get("/api/blob/{id}", self._blob)
         app.router.add_get("/ws", self._socket)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -168,7 +168,7 @@ class FakeGateway:
             return web.json_response({"error": "Not logged in"}, status=401)
         session_id = request.query.get("session_id", self.current)
         asked = [
-            {**turn.question, "message_id": message_id}
+            {**turn.question, "message_id": message_id, "open": True}
             for message_id, turn in self._turns.items()
             if turn.session_id == session_id and not turn.answer
         ]
@@ -217,7 +217,6 @@ class FakeGateway:
 
     async def _take(self, socket: web.WebSocketResponse, frame: Frame) -> None:
         self.received.append(frame)
-        session_id = frame.get("session_id", self.current)
         match frame["type"]:
             case "user_input" if frame["content"].startswith("/"):
                 await self._command(frame)
@@ -229,6 +228,21 @@ class FakeGateway:
                 self._release()
             case "approve":
                 self._release()
+            case "list_sessions":
+                current = {"current_session_id": self.current}
+                await socket.send_json(
+                    {"type": "session_list", "sessions": self._list(), **current}
+                )
+            case "get_slash_commands":
+                await socket.send_json({"type": "slash_commands_list", "commands": COMMANDS})
+            case "ping":
+                await socket.send_json({"type": "pong"})
+            case kind:
+                await self._manage(kind, frame)
+
+    async def _manage(self, kind: str, frame: Frame) -> None:
+        session_id = frame.get("session_id", self.current)
+        match kind:
             case "create_session":
                 self.current = self._new_session(frame.get("title") or "")
                 await self._opened("session_created")
@@ -240,16 +254,12 @@ class FakeGateway:
                 await self._tell(
                     {"type": "session_renamed", "session_id": session_id, "title": frame["title"]}
                 )
-            case "delete_session" | "archive_session" as kind:
+            case "delete_session" | "archive_session":
                 del self.sessions[session_id]
+                if session_id == self.current:
+                    self.current = next(reversed(self.sessions), "") or self._new_session("")
                 done = "session_deleted" if kind == "delete_session" else "session_archived"
                 await self._tell({"type": done, "session_id": session_id})
-            case "list_sessions":
-                await socket.send_json({"type": "session_list", "sessions": self._list()})
-            case "get_slash_commands":
-                await socket.send_json({"type": "slash_commands_list", "commands": COMMANDS})
-            case "ping":
-                await socket.send_json({"type": "pong"})
 
     async def _command(self, frame: Frame) -> None:
         ids = {"turn_id": uuid4().hex, "message_ids": [frame["message_id"]]}

@@ -33,7 +33,7 @@ export class Chat {
     this.sessions = new Sessions({ send: (frame) => this.#send(frame) });
     this.composer = new Composer({
       onSend: (content, attachments) => this.#say(content, attachments),
-      onStop: () => this.#send({ type: "stop" }),
+      onStop: () => this.#send({ type: "stop", session_id: this.sessions.current }),
       onProblem: (words) => this.log.problem(words),
     });
     this.socket = new Socket({
@@ -105,12 +105,13 @@ export class Chat {
         break;
       case "session_created":
       case "session_loaded":
-        await this.#open(frame.session_id, frame.title);
+        await this.#open(frame.session_id, frame.title, frame.messages);
         this.#refresh();
         this.composer.focus();
         break;
       case "session_list":
         this.sessions.show(frame.sessions);
+        if (!this.sessions.current) await this.#open(frame.current_session_id);
         break;
       case "session_renamed":
         this.sessions.rename(frame.session_id, frame.title);
@@ -118,6 +119,8 @@ export class Chat {
       case "session_archived":
       case "session_deleted":
         this.sessions.remove(frame.session_id);
+        // The list that comes back says in which conversation the chat is now.
+        this.#refresh();
         break;
       case "history_cleared":
         if (here) this.log.clear();
@@ -145,8 +148,9 @@ export class Chat {
         break;
       case "command_executed":
         // `/new` and `/switch` move the chat; what the command has to say comes as an answer.
-        if (here) this.sessions.rename(frame.session_id, frame.title);
-        else await this.#open(frame.session_id, frame.title);
+        if (!here) await this.#open(frame.session_id, frame.title);
+        else if (frame.title) this.sessions.rename(frame.session_id, frame.title);
+        if (frame.content) this.log.note(frame.content);
         break;
       case "system_notification":
         if (here) this.log.note(frame.content);
@@ -175,11 +179,11 @@ export class Chat {
     this.#send({ type: "get_slash_commands" });
   }
 
-  async #open(sessionId, title) {
+  async #open(sessionId, title, messages) {
     if (sessionId !== this.sessions.current) this.log.clear();
     this.sessions.open(sessionId, title);
     try {
-      this.log.show((await history(sessionId)).messages);
+      this.log.show(messages ?? (await history(sessionId)).messages);
     } catch (failure) {
       if (failure instanceof NotLoggedIn) this.#end("Please log in again.");
       else this.log.problem(failure.message);

@@ -13,7 +13,7 @@ export function fileList(attachments) {
 }
 
 function fileLink({ id, name, media_type, size }) {
-  const link = el("a", { href: `/api/blobs/${encodeURIComponent(id)}`, target: "_blank", rel: "noopener" });
+  const link = el("a", { href: `/api/blob/${encodeURIComponent(id)}`, target: "_blank", rel: "noopener" });
   if (PICTURE.test(media_type)) {
     link.className = "picture";
     link.append(el("img", { src: link.href, alt: name || "picture", loading: "lazy" }));

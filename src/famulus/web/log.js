@@ -47,14 +47,20 @@ export class Log {
     // A long history must not be read out loud from the top.
     this.node.setAttribute("aria-live", "off");
     for (const message of messages) this.#past(message);
-    for (const [id, turn] of running) if (!this.#turns.has(id)) this.#place(id, turn);
+    // What was streamed so far is known only to the old node.
+    for (const [id, turn] of running) {
+      const shown = this.#turns.get(id);
+      if (shown?.running) shown.node.replaceWith(turn.node);
+      if (shown?.running ?? true) this.#place(id, turn);
+    }
     this.toEnd();
     requestAnimationFrame(() => this.node.setAttribute("aria-live", "polite"));
   }
 
-  #past({ role, content, time, turn_id, tools, model, usage, message_id, attachments }) {
+  #past({ role, content, time, turn_id, tools, model, usage, message_id, attachments, open }) {
     if (role === "user") {
       this.#mine.set(message_id ?? `turn:${turn_id}`, this.#say({ content, attachments, time }));
+      if (open && turn_id) this.turn(turn_id);
     } else if (role === "assistant") {
       const turn = this.#turns.get(turn_id) ?? this.#newTurn();
       this.#place(turn_id ?? `past:${this.#turns.size}`, turn);

@@ -58,13 +58,11 @@ export class Sessions {
     this.#draw();
   }
 
-  /** The conversation is gone; when it was the open one, the latest of the others is opened. */
+  /** The conversation is gone; when it was the open one, none is open then. */
   remove(sessionId) {
     this.#list = this.#list.filter((session) => session.session_id !== sessionId);
+    if (sessionId === this.current) this.current = "";
     this.#draw();
-    if (sessionId !== this.current) return;
-    const [next] = this.#list;
-    this.send(next ? { type: "load_session", session_id: next.session_id } : { type: "create_session" });
   }
 
   unread(sessionId) {

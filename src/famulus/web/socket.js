@@ -5,6 +5,8 @@ const LONGEST_DELAY = 15_000;
 const PING_EVERY = 25_000;
 const ANSWER_WITHIN = 10_000;
 
+const LOGIN_ENDED = 1008; // WebSocket's "policy violation"
+
 export class Socket {
   #socket = null;
   #delay = FIRST_DELAY;
@@ -15,7 +17,7 @@ export class Socket {
 
   /**
    * onFrame(frame): called in order of arrival. onState(state).
-   * onRefused(): a connection ended before it opened; → false stops trying (the login is gone).
+   * onRefused(): the gateway may not know this login any more; → false stops trying (the login is gone).
    */
   constructor({ onFrame, onState, onRefused }) {
     this.onFrame = onFrame;
@@ -79,12 +81,12 @@ export class Socket {
       const frame = JSON.parse(event.data);
       if (frame.type !== "pong") this.onFrame(frame);
     };
-    socket.onclose = () => {
-      if (socket === this.#socket) this.#lost(opened);
+    socket.onclose = ({ code }) => {
+      if (socket === this.#socket) this.#lost(opened && code !== LOGIN_ENDED);
     };
   }
 
-  async #lost(opened) {
+  async #lost(wasWelcome) {
     this.#quiet();
     this.#socket = null;
     this.onState("waiting");
@@ -92,7 +94,7 @@ export class Socket {
     this.#delay = Math.min(this.#delay * 2, LONGEST_DELAY);
     this.#retry = setTimeout(() => this.#connect(), delay);
     // A refused upgrade shows no status to the page, so the login is asked for over HTTP.
-    if (!opened && (await this.onRefused()) === false) this.close();
+    if (!wasWelcome && (await this.onRefused()) === false) this.close();
   }
 
   #probe() {
