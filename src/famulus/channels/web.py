@@ -21,6 +21,7 @@ from famulus.core.plugins import NoSettings, Services
 from famulus.core.protocols import Accepted, Deliver
 
 Frame = dict[str, Any]
+_Chat = tuple[str, str]
 
 MAX_FRAMES = 1000
 MAX_BYTES = 8 * 1024 * 1024
@@ -49,13 +50,13 @@ class _Queued(Struct):
 
 
 class Feed:
-    """Frames on their way to one client. `chats` are those it reads.
+    """Frames on their way to one client. `chats` are those it reads, as (channel, chat id).
 
     A client too slow for its queue is cut off: `on_overflow` is called once and the feed is closed.
     """
 
     def __init__(self, on_overflow: Callable[[], None]) -> None:
-        self.chats: set[str] = set()
+        self.chats: set[_Chat] = set()
         self.closed = False
         self._on_overflow = on_overflow
         self._queue: deque[_Queued] = deque()
@@ -126,28 +127,36 @@ class Web:
     def __init__(self, *, clock: Clock) -> None:
         self.on_reachable: Callable[[str, str], None] = lambda channel, chat_id: None
         self._clock = clock
-        self._deliver: Deliver | None = None
-        self._feeds: dict[str, set[Feed]] = {}
-        # Requests that wait for the answer to a message, and turns such a request has answered.
-        self._waiting: set[tuple[str, str]] = set()
-        self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._deliver: dict[str, Deliver] = {}
+        self._feeds: dict[_Chat, set[Feed]] = {}
+        # Messages whose answer a request waits for, and those that such a request has answered.
+        self._waiting: set[tuple[_Chat, str]] = set()
+        self._answered: OrderedDict[tuple[_Chat, str], None] = OrderedDict()
         # After /new the answer belongs to the new session, which its turn cannot know.
         self._moved: OrderedDict[str, str] = OrderedDict()
 
     # ------------------------------------------------------------ in
 
     async def run(self, deliver: Deliver) -> None:
-        self._deliver = deliver
+        await self.run_as(self.name, deliver)
+
+    async def run_as(self, name: str, deliver: Deliver) -> None:
+        self._deliver[name] = deliver
         try:
-            await asyncio.get_running_loop().create_future()
+            await asyncio.Event().wait()
         finally:
-            self._deliver = None
+            del self._deliver[name]
 
     async def deliver(self, inbound: Inbound) -> Accepted:
         """What `Deliver` says; `Busy` while the channel is not running."""
-        if self._deliver is None:
+        deliver = self._deliver.get(inbound.channel)
+        if deliver is None:
             raise Busy("Famulus is starting or stopping. Please try again in a moment.")
-        return await self._deliver(inbound)
+        return await deliver(inbound)
+
+    def serves(self, channel: str) -> bool:
+        """Whether clients of the gateway may speak in this channel's chats."""
+        return channel == self.name or channel in self._deliver
 
     # ------------------------------------------------------------ who reads
 
@@ -159,24 +168,25 @@ class Web:
             yield feed
         finally:
             feed.close()
-            for chat_id in feed.chats:
-                readers = self._feeds[chat_id]
+            for chat in feed.chats:
+                readers = self._feeds[chat]
                 readers.discard(feed)
                 if not readers:
-                    del self._feeds[chat_id]
+                    del self._feeds[chat]
 
-    def watch_chat(self, feed: Feed, chat_id: str) -> None:
-        if chat_id not in feed.chats:
-            feed.chats.add(chat_id)
-            self._feeds.setdefault(chat_id, set()).add(feed)
-            self.on_reachable(self.name, chat_id)
+    def watch_chat(self, feed: Feed, channel: str, chat_id: str) -> None:
+        chat = (channel, chat_id)
+        if chat not in feed.chats:
+            feed.chats.add(chat)
+            self._feeds.setdefault(chat, set()).add(feed)
+            self.on_reachable(channel, chat_id)
 
     @contextmanager
-    def answering(self, chat_id: str, message_id: str) -> Iterator[None]:
+    def answering(self, inbound: Inbound) -> Iterator[None]:
         """While a request waits for the answer to a message, and after it got it without an
         exception, that reply counts as sent, as it goes out in the response.
         """
-        key = (chat_id, message_id)
+        key = ((inbound.channel, inbound.chat_id), inbound.message_id)
         self._waiting.add(key)
         try:
             yield
@@ -184,18 +194,19 @@ class Web:
         finally:
             self._waiting.discard(key)
 
-    def tell(self, chat_id: str, frame: Frame) -> None:
+    def tell(self, channel: str, chat_id: str, frame: Frame) -> None:
         """Show a frame to everyone who reads the chat."""
-        for feed in list(self._feeds.get(chat_id, ())):
+        for feed in list(self._feeds.get((channel, chat_id), ())):
             feed.put(frame)
 
     # ------------------------------------------------------------ out
 
     async def send(self, outbound: Outbound) -> str:
         frame = self._reply(outbound)
-        keys = [(outbound.chat_id, message_id) for message_id in outbound.answers]
+        chat = (outbound.channel, outbound.chat_id)
+        keys = [(chat, message_id) for message_id in outbound.answers]
         by_request = any(key in self._waiting or key in self._answered for key in keys)
-        readers = [*self._feeds.get(outbound.chat_id, ())]
+        readers = [*self._feeds.get(chat, ())]
         if readers:
             receipt = _Receipt(len(readers))
             for feed in readers:
@@ -227,24 +238,25 @@ class Web:
                 return
             case _:
                 return
-        self.tell(event.chat_id, frame)
+        self.tell(event.channel, event.chat_id, frame)
 
     def _executed(self, event: events.CommandExecuted) -> None:
         _remember(self._moved, event.turn_id, event.current)
-        now: Frame = {
-            "session_id": event.current,
-            "chat_id": event.chat_id,
-            "title": event.title,
-        }
-        more: Frame = {"command": event.command, "message_ids": event.answers}
-        self.tell(event.chat_id, {"type": "command_executed", **now, **more})
+        here: Frame = {"chat_id": event.chat_id, "title": event.title}
+        frames: list[Frame] = [
+            {
+                "type": "command_executed",
+                "session_id": event.current,
+                "command": event.command,
+                "message_ids": event.answers,
+            }
+        ]
         if event.command == "delete":
-            self.tell(
-                event.chat_id,
-                {"type": "session_deleted", "session_id": event.session, "chat_id": event.chat_id},
-            )
+            frames.append({"type": "session_deleted", "session_id": event.session})
         if event.command in _MOVES and (event.current != event.session or event.title):
-            self.tell(event.chat_id, {"type": _MOVES[event.command], **now})
+            frames.append({"type": _MOVES[event.command], "session_id": event.current})
+        for frame in frames:
+            self.tell(event.channel, event.chat_id, frame | here)
 
     def _reply(self, outbound: Outbound) -> Frame:
         frame: Frame = {
@@ -269,6 +281,25 @@ class Web:
             # Said before the end of its turn, whose response is still to come.
             frame["type"] = "system_notification"
         return frame
+
+
+class Twin:
+    """The same clients under the name of another channel, for `famulus ask` and `famulus chat`,
+    whose chats are not those of the browser.
+    """
+
+    def __init__(self, name: str, web: Web) -> None:
+        self.name = name
+        self._web = web
+
+    async def run(self, deliver: Deliver) -> None:
+        await self._web.run_as(self.name, deliver)
+
+    async def send(self, outbound: Outbound) -> str:
+        return await self._web.send(outbound)
+
+    def watch(self, event: events.Event) -> None:
+        self._web.watch(event)
 
 
 _KINDS: dict[type[events.Event], str] = {

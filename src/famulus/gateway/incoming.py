@@ -16,8 +16,7 @@ from famulus.core.errors import Busy, Invalid, TooLarge, ToolError
 from famulus.core.messages import File, Image, Inbound, Origin, Part, SessionKey, Text
 from famulus.state.blobs import Blob, Blobs
 
-CHANNEL = "web"
-CHAT = "main"
+CHAT = SessionKey("web", "main", "")
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 _UNSAFE = re.compile(r"[^\w.\-]+")
@@ -34,8 +33,8 @@ class Attachment(Struct, frozen=True):
 
 class Said(Struct, frozen=True, kw_only=True):
     text: str
-    chat_id: str
-    session_id: str = ""
+    key: SessionKey
+    model: str = ""
     sender_id: str = ""
     message_id: str = ""
     attachments: tuple[Attachment, ...] = ()
@@ -51,9 +50,6 @@ class Incoming:
         self._clock = clock
 
     async def inbound(self, said: Said) -> Inbound:
-        chat_id, dialog_id = said.chat_id, ""
-        if said.session_id:
-            chat_id, dialog_id = chat_and_dialog(said.session_id)
         if len(said.text.encode("utf-8", "replace")) > self._limits.message:
             raise TooLarge(
                 f"The message is longer than {self._limits.message:,} bytes."
@@ -69,13 +65,14 @@ class Incoming:
         parts: list[Part] = [Text(said.text, Origin.OWNER)] if said.text.strip() else []
         parts += [await self._part(each) for each in said.attachments]
         return Inbound(
-            channel=CHANNEL,
-            chat_id=chat_id,
-            dialog_id=dialog_id,
+            channel=said.key.channel,
+            chat_id=said.key.chat_id,
+            dialog_id=said.key.dialog_id,
             sender_id=said.sender_id or "owner",
             message_id=said.message_id or uuid4().hex,
             parts=tuple(parts),
             at=self._clock.now(),
+            model=said.model,
         )
 
     async def keep(self, data: bytes, *, name: str, media_type: str) -> Blob:
@@ -113,16 +110,18 @@ class Incoming:
         return path
 
 
-def chat_and_dialog(session_id: str) -> tuple[str, str]:
-    """The chat and the dialog of `web:<chat>:<dialog>` or `web:<chat>`. Raises `Invalid`."""
+def session_key(session_id: str) -> SessionKey:
+    """`<channel>:<chat>:<dialog>`, or `<channel>:<chat>` with an empty dialog for the current one.
+
+    Raises `Invalid`.
+    """
     try:
-        key = SessionKey.parse(session_id)
+        return SessionKey.parse(session_id)
     except ValueError:
         channel, _, chat_id = session_id.partition(":")
-        key = SessionKey(channel, chat_id, "")
-    if key.channel != CHANNEL or not key.chat_id:
-        raise Invalid(f"{session_id[:200]!r} is not a session of the web chat.")
-    return key.chat_id, key.dialog_id
+    if not (channel and chat_id):
+        raise Invalid(f"{session_id[:200]!r} is not a session: <channel>:<chat_id>:<dialog_id>")
+    return SessionKey(channel, chat_id, "")
 
 
 _MAGIC = (

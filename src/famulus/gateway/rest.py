@@ -17,13 +17,12 @@ from famulus.gateway.auth import COOKIE, Auth
 from famulus.gateway.decoding import T, decode
 from famulus.gateway.history import history
 from famulus.gateway.incoming import (
-    CHANNEL,
     CHAT,
     IMAGE_TYPES,
     Attachment,
     Incoming,
     Said,
-    chat_and_dialog,
+    session_key,
 )
 from famulus.gateway.origin import Origins
 from famulus.gateway.ws import Sockets
@@ -48,7 +47,7 @@ class LoginBody(Struct):
 
 class ChatBody(Struct):
     message: str
-    chat_id: str = CHAT
+    chat_id: str = CHAT.chat_id
     message_id: str = ""
     session_id: str = ""
     attachments: tuple[Attachment, ...] = ()
@@ -110,16 +109,20 @@ class Rest:
 
     async def chat(self, request: web.Request) -> web.Response:
         body = await self._body(request, ChatBody)
+        key = SessionKey(CHAT.channel, body.chat_id, "")
+        if body.session_id:
+            key = session_key(body.session_id)
+            if not self._channel.serves(key.channel):
+                raise Invalid(f"{key} is a session of {key.channel}; write there.")
         inbound = await self._incoming.inbound(
             Said(
                 text=body.message,
-                chat_id=body.chat_id,
-                session_id=body.session_id,
+                key=key,
                 message_id=body.message_id,
                 attachments=body.attachments,
             )
         )
-        with self._channel.answering(inbound.chat_id, inbound.message_id):
+        with self._channel.answering(inbound):
             accepted = await self._channel.deliver(inbound)
             reply = await self._engine.answer(accepted.turn_id)
         return answer(
@@ -134,11 +137,9 @@ class Rest:
 
     async def history(self, request: web.Request) -> web.Response:
         session_id = request.query.get("session_id", "")
-        chat_id, dialog_id = chat_and_dialog(session_id) if session_id else (CHAT, "")
-        if dialog_id:
-            key = SessionKey(CHANNEL, chat_id, dialog_id)
-        else:
-            key = await self._sessions.current(CHANNEL, chat_id, OWNER)
+        key = session_key(session_id) if session_id else CHAT
+        if not key.dialog_id:
+            key = await self._sessions.current(key.channel, key.chat_id, OWNER)
         limit = request.query.get("limit", str(_HISTORY))
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MOST_HISTORY):
             raise Invalid(f"limit must be a number from 1 to {_MOST_HISTORY}.")

@@ -28,6 +28,7 @@ from famulus.core.errors import (
 )
 from famulus.engine.turns import Engine
 from famulus.gateway.auth import COOKIE, Auth, Identity
+from famulus.gateway.frames import Desk
 from famulus.gateway.incoming import Incoming
 from famulus.gateway.metrics import Metrics
 from famulus.gateway.origin import HEADERS, Origins, is_loopback
@@ -82,9 +83,8 @@ class Server:
         self._clock = clock
         self._origins = Origins(config.server)
         incoming = Incoming(blobs, config.limits, workspace=workspace, clock=clock)
-        self._sockets = Sockets(
+        desk = Desk(
             channel=web,
-            auth=auth,
             engine=engine,
             incoming=incoming,
             sessions=sessions,
@@ -93,6 +93,7 @@ class Server:
             limits=config.limits,
             commands=commands,
         )
+        self._sockets = Sockets(desk, channel=web, auth=auth, limits=config.limits)
         self._rest = Rest(
             channel=web,
             auth=auth,
