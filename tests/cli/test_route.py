@@ -45,7 +45,7 @@ def test_decision_is_one_json_object(tmp_path: Path, text: str, class_: str, mod
 
 def test_people_read_the_reasons_below_the_decision(tmp_path: Path) -> None:
     lines = route(tmp_path, "hello").splitlines()
-    assert lines == ["simple → ollama/llama3.2 (score 4)", "  greeting → simple 4"]
+    assert lines == ["simple → ollama/llama3.2 (score 10)", "  greeting → simple 10"]
 
 
 def test_text_may_come_from_standard_input(tmp_path: Path) -> None:

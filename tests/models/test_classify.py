@@ -76,7 +76,7 @@ def test_greeting_before_a_request_proves_nothing() -> None:
 
 def test_reasons_name_the_evidence_and_its_weight() -> None:
     decision = classify("Explain TCP", RULES)
-    assert decision == ("complex", 3.0, ['word "explain" → complex 3'], False)
+    assert decision == ("complex", 6.0, ['word "explain" → complex 6'], False)
 
 
 def test_own_rule_adds_its_weight() -> None:

@@ -247,4 +247,4 @@ async def test_leaving_the_stream_closes_the_models_stream() -> None:
 async def test_decision_is_logged_with_its_reasons(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="famulus.models.routed")
     await House(["Hi!"]).answer(user("hello"))
-    assert caplog.messages == ["routed class=simple model=small reasons=greeting → simple 4"]
+    assert caplog.messages == ["routed class=simple model=small reasons=greeting → simple 10"]

@@ -13,6 +13,7 @@ from msgspec import Struct
 from famulus.core.config import Rule
 from famulus.core.errors import ConfigError
 from famulus.models import rules as builtin
+from famulus.models import rules_chinese
 
 Class = Literal["simple", "complex", "tool"]
 
@@ -81,8 +82,8 @@ def compiled(own: Iterable[Rule] = ()) -> Rules:
     return Rules(
         words=words,
         simple=_patterns(builtin.SIMPLE_PATTERNS, whole=True),
-        chinese_simple=_patterns(builtin.CHINESE_SIMPLE, whole=True),
-        chinese=_patterns(builtin.CHINESE_PATTERNS),
+        chinese_simple=_patterns(rules_chinese.SIMPLE_PATTERNS, whole=True),
+        chinese=_patterns(rules_chinese.PATTERNS),
         shapes=_patterns(builtin.SHAPES),
         own=tuple(rule for rule in mine if rule.class_ != "local"),
         local=tuple(rule for rule in mine if rule.class_ == "local"),

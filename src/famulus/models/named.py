@@ -15,7 +15,6 @@ from famulus.core.protocols import Chunk, Model, ModelCard, Request
 from famulus.models.classify import compiled
 from famulus.models.fallback import Fallback
 from famulus.models.found import VENDORS, Found, provider_from
-from famulus.models.offline import Offline
 from famulus.models.retried import Retried
 from famulus.models.routed import Routed
 
@@ -60,29 +59,36 @@ class Models:
         router = self._config.router
         name = configured_model(self._config) or (self._found.model if self._found else "offline")
         complex_ = self._safe(router.complex or name)
-        rules = compiled(router.rules)
+        keeps = any(rule.class_ == "local" for rule in router.rules)
         if not router.simple:
-            if rules.local and not complex_.card.local:
+            if keeps and not complex_.card.local:
                 raise ConfigError(
                     'router.rules has a rule of class "local", but there is no local model to '
                     "keep messages with. Set router.simple to one."
                 )
             return complex_
         simple = self.named(router.simple)
-        if rules.local and not simple.card.local:
+        if keeps and not simple.card.local:
             raise ConfigError(
                 f'router.rules has a rule of class "local", but router.simple = "{router.simple}" '
                 "does not run on this machine. Name a local model there."
             )
         tool = complex_ if router.tool in ("", complex_.card.name) else self._safe(router.tool)
         return Routed(
-            simple=simple, complex=complex_, tool=tool, rules=rules, local_tools=router.local_tools
+            simple=simple,
+            complex=complex_,
+            tool=tool,
+            rules=compiled(router.rules),
+            local_tools=router.local_tools,
         )
 
     def named(self, name: str) -> Model:
         """The model that `name` stands for, retried. Raises `ConfigError` when it is not known."""
         resolved = self.resolve(name)
         if resolved.provider.type == "offline":
+            # Compiling its rules costs 15 ms that only its users should pay.
+            from famulus.models.offline import Offline  # noqa: PLC0415
+
             return Offline()
         if resolved.provider.type not in _WELL_KNOWN:
             _plugin(resolved.provider.type)

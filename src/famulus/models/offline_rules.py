@@ -8,6 +8,7 @@ the one before gave. Only what a rule understands whole becomes a tool call.
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from famulus.models.zones import zone_of
@@ -83,17 +84,15 @@ def _parsed(text: str, pieces: int) -> list[Ask] | None:
     text = _plain(text)
     if (ask := _one(text)) is not None:
         return [ask]
-    if not pieces:
-        return None
-    for gap in _SEPARATOR.finditer(text):
+    for gap in islice(_SEPARATOR.finditer(text), pieces):
         left = _one(_plain(text[: gap.start()]))
         if left is None or left.does in ("greet", "remind"):
             continue
         rest = text[gap.end() :]
         if (save := _saved(rest, left)) is not None:
             return [left, save]
-        if (right := _parsed(rest, pieces - 1)) is not None:
-            return [left, *right]
+        right = _parsed(rest, pieces - 1)
+        return [left, *right] if right else None
     return None
 
 
