@@ -27,6 +27,7 @@ from famulus.core.messages import (
     Text,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from famulus.core.protocols import ModelCard, ReasoningDelta, Request, ToolSpec
 from famulus.core.settings import Seconds, Secret
@@ -122,7 +123,7 @@ CONVERSATION = Request(
         ),
         Message("tool", (ToolResult("toolu_1", "read_file", (owner("A"),)),)),
         Message("tool", (ToolResult("toolu_2", "read_file", (owner("No such file."),), ok=False),)),
-        Message("user", (owner("And now?"), Note("It is nine."))),
+        Message("user", (Note("It is nine."), owner("And now?"))),
     ),
 )
 
@@ -331,6 +332,35 @@ async def test_a_thought_goes_back_to_the_vendor_with_its_signature(
     thought, text = vendor.journal[-1].body["messages"][1]["content"]
     assert (thought["thinking"], text["text"]) == ("Hm.", "Yes.")
     assert thought["signature"]
+
+
+async def test_what_the_vendor_adds_is_passed_over_and_the_rest_is_counted(
+    vendor: FakeAnthropic, model: Anthropic
+) -> None:
+    hidden = {"type": "redacted_thinking", "data": "xyz"}
+    call = {"type": "tool_use", "id": "a", "name": "time", "input": {"zone": "UTC"}}
+    usage = {"input_tokens": 1, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 300}
+    details = {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}}
+    events = [
+        {"type": "message_start", "message": {"model": "claude-1b", "usage": usage}},
+        {"type": "something_new", "delta": {"type": "new", "colour": "blue"}},
+        {"type": "content_block_start", "index": 0, "content_block": hidden},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "new_block"}},
+        {"type": "content_block_start", "index": 2, "content_block": {"type": "thinking"}},
+        {"type": "content_block_delta", "index": 2, "delta": {"thinking": "Hm."}},
+        {"type": "content_block_start", "index": 3, "content_block": call},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": details},
+        {"type": "message_stop"},
+    ]
+    raw = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    vendor.fail(Fault(body=raw, content_type="text/event-stream"))
+    done = answer_of(await read(model, ask("Hello")))
+    assert done.usage == Usage(321, 9, cached_tokens=300, reasoning_tokens=4)
+    assert (done.model, done.reason) == ("claude-1b", "tool_calls")
+    redacted, unsigned, called = done.parts
+    assert json.loads(redacted.opaque) == hidden
+    assert unsigned == Reasoning("Hm.", "anthropic", "")  # cut off, so it cannot go back
+    assert (called.name, json.loads(called.arguments)) == ("time", {"zone": "UTC"})
 
 
 async def test_a_thought_of_another_vendor_stays_at_home(

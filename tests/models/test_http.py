@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -19,7 +20,7 @@ from famulus.core.errors import (
     ModelUnavailable,
     RateLimited,
 )
-from famulus.core.messages import Image, Message, Origin
+from famulus.core.messages import Image, Message, Origin, Text, ToolCall, ToolResult
 from famulus.core.protocols import ModelCard, Request
 from famulus.core.settings import Seconds, Secret
 from famulus.models.anthropic import Anthropic
@@ -66,9 +67,10 @@ def build(vendor: FakeAnthropic, session: aiohttp.ClientSession, **provider: obj
 
 STREAM = (
     b": hello\n\nevent: a\ndata: one\nid: 7\n\n\ndata:two\ndata:  lines\r\n\r\n"
-    b"data\ndata: after nothing\r\rretry: 10\n\ndatabase: no\n\ndata: \xf0\x9f\xa6\x8a\n\ndata: cut"
+    b"data: cut\r\ndata: anywhere\r\n\r\ndata\ndata: after nothing\r\rretry: 10\n\n"
+    b"database: no\n\ndata: \xf0\x9f\xa6\x8a\n\ndata: cut"
 )
-PAYLOADS = [b"one", b"two\n lines", b"\nafter nothing", "\U0001f98a".encode()]
+PAYLOADS = [b"one", b"two\n lines", b"cut\nanywhere", b"\nafter nothing", "\U0001f98a".encode()]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=40))
@@ -182,6 +184,24 @@ async def test_a_huge_error_is_cut(vendor: FakeAnthropic, session: aiohttp.Clien
     assert len(str(caught.value)) < 1000
 
 
+async def test_an_endless_error_is_not_read_to_its_end(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"x" * 10_000)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ModelRejected):
+            await read(build(vendor, session, base_url=f"http://127.0.0.1:{port}"), ask("Hello"))
+
+
 async def test_the_key_is_not_sent_to_where_a_redirect_points(
     vendor: FakeAnthropic, session: aiohttp.ClientSession
 ) -> None:
@@ -253,6 +273,31 @@ async def test_a_large_request_is_sent_whole(
     assert len(vendor.journal[0].raw) > 4_000_000
 
 
+async def test_the_connection_is_used_again_though_its_end_comes_late(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    vendor.fail(*[Fault(end_seconds=0.02)] * 3)
+    for _ in range(3):
+        await read(build(vendor, session), ask("Hello"))
+    assert len({received.peer for received in vendor.journal}) == 1
+
+
+async def test_an_end_that_does_not_come_does_not_hold_up_the_answer(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    vendor.fail(Fault(end_seconds=60))
+    await read(build(vendor, session), ask("Hello"))
+    async with asyncio.timeout(5):
+        await vendor.journal[0].closed_early.wait()
+
+
+async def test_the_answer_is_asked_for_without_compression(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    await read(build(vendor, session), ask("Hello"))
+    assert vendor.journal[0].headers["accept-encoding"] == "identity"
+
+
 async def test_proxies_of_the_environment_are_not_used(
     vendor: FakeAnthropic, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,3 +318,10 @@ def test_any_text_can_be_encoded(value: object) -> None:
 def test_a_paired_conversation_stays_as_it_is(request: Request) -> None:
     once = list(paired(request.messages))
     assert list(paired(once)) == once
+
+
+def test_the_first_of_two_results_of_a_call_counts() -> None:
+    call = Message("assistant", (ToolCall("a", "time", "{}"),))
+    results = tuple(ToolResult("a", "time", (Text(text, Origin.TOOL),)) for text in ("1", "2"))
+    _, answered = paired([call, Message("tool", results)])
+    assert answered.parts == results[:1]

@@ -264,6 +264,23 @@ async def test_failures_are_of_the_kind_the_vendors_sdk_sees(
         await read(model, ask("Hello"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("rate_limit_exceeded", RateLimited),
+        ("insufficient_quota", ModelUnauthorized),
+        ("context_length_exceeded", ContextOverflow),
+        ("something_new", ModelUnavailable),
+    ],
+)
+async def test_an_error_event_in_the_stream_is_of_the_right_kind(
+    vendor: FakeOpenAI, model: OpenAIChat, kind: str, expected: type[ModelError]
+) -> None:
+    vendor.fail(Fault(error=kind, after_events=2))
+    with pytest.raises(expected, match="It did not work"):
+        await read(model, ask("Hello"))
+
+
 async def test_a_refused_parameter_is_named(vendor: FakeOpenAI, model: OpenAIChat) -> None:
     vendor.fail(Fault(status=400, message="Unsupported value.", param="temperature"))
     with pytest.raises(ModelRejected, match=r"Unsupported value.*temperature.*models\.gpt"):
@@ -451,6 +468,16 @@ async def test_an_end_without_a_reason_counts_when_the_server_says_done(
     assert (await answered(session, delta(content="Yes."), "[DONE]")).reason == "stop"
     with pytest.raises(ModelUnavailable, match="in the middle"):
         await answered(session, delta(content="Yes."))
+
+
+async def test_an_error_for_a_reason_is_no_answer(session: aiohttp.ClientSession) -> None:
+    with pytest.raises(ModelUnavailable, match="with an error"):
+        await answered(session, delta("error", content="Yes"), "[DONE]")
+
+
+async def test_tokens_of_thoughts_are_counted(vendor: FakeOpenAI, model: OpenAIChat) -> None:
+    vendor.say(Answer(reasoning=("H", "m", "."), text=("Yes",)))
+    assert answer_of(await read(model, ask("Hello"))).usage.reasoning_tokens == 3
 
 
 async def test_a_stop_on_every_event_does_not_end_the_answer(

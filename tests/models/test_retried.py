@@ -96,6 +96,12 @@ async def test_what_was_shown_is_declared_void_before_the_next_attempt(
     assert done.parts == (Text("right", Origin.ASSISTANT),)
 
 
+async def test_nothing_is_declared_void_twice(vendor: FakeAnthropic, model: Retried) -> None:
+    vendor.fail(Fault(cut=True, after_events=4), OVERLOADED)
+    chunks = await read(model, ask("Hello"))
+    assert [type(chunk) for chunk in chunks] == [TextDelta, Restarted, TextDelta, Done]
+
+
 async def test_the_wait_that_the_vendor_asks_for_is_kept(
     vendor: FakeAnthropic, model: Retried, clock: Hasty
 ) -> None:

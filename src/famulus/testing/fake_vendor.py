@@ -37,7 +37,8 @@ class Fault(Struct, frozen=True, kw_only=True):
     With a `status` the request is refused in the vendor's error format, or with `body` as it is.
     Without one, the answer begins, and after `after_events` events comes what is set: `cut` breaks
     the connection, `garbage` sends nonsense, `error` sends the vendor's error event of that type,
-    `ends` just ends the stream, `hang` sends nothing until the client is gone.
+    `ends` just ends the stream, `hang` sends nothing until the client is gone. `end_seconds` pass
+    between the last event and the end of the response.
     """
 
     status: int = 0
@@ -48,6 +49,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     body: bytes = b""
     latency_seconds: float = 0.0
     first_byte_seconds: float = 0.0
+    end_seconds: float = 0.0
     content_type: str = ""
     after_events: int = 0
     cut: bool = False
@@ -208,6 +210,7 @@ class FakeVendor(ABC):
                 if fault.ends:
                     break
             await response.write(event)
+        await self._pause(fault.end_seconds, received)
         return response
 
     async def _pause(self, seconds: float, received: Received) -> None:
