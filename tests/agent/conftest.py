@@ -1,0 +1,106 @@
+"""An agent on a real engine and a real database, with a scripted model."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+
+from famulus.agent.dispatch import Dispatch
+from famulus.agent.history import History
+from famulus.agent.prompt import Prompt
+from famulus.agent.turn import Agent
+from famulus.core.clock import Clock
+from famulus.core.config import Agent as Settings
+from famulus.core.config import Engine as EngineSettings
+from famulus.core.messages import Inbound, Origin, SessionKey, Text
+from famulus.engine.embedded import Embedded
+from famulus.state.blobs import Blobs
+from famulus.state.messages import Messages
+from famulus.state.sessions import Sessions
+from famulus.store.sqlite import SQLite
+
+KEY = SessionKey("test", "main", "1")
+
+
+@dataclass
+class Talk:
+    """A conversation with an agent; `events` are those of all its turns."""
+
+    engine: Embedded
+    sessions: Sessions
+    messages: Messages
+    blobs: Blobs
+    events: list
+    numbers: count
+
+    async def say(self, text, *, parts=(), **fields):
+        inbound = Inbound(
+            channel=KEY.channel,
+            chat_id=KEY.chat_id,
+            dialog_id=KEY.dialog_id,
+            sender_id="owner",
+            person="owner",
+            message_id=f"{datetime.now(UTC).timestamp()}-{next(self.numbers)}",
+            parts=(Text(text, Origin.OWNER), *parts),
+            at=datetime(2026, 5, 4, 12, 30, tzinfo=UTC),
+            **fields,
+        )
+        accepted = await self.engine.accept(inbound, session=str(KEY))
+        async with asyncio.timeout(10):
+            return await self.engine.answer(accepted.turn_id)
+
+    async def said(self):
+        return [each.message for each in await self.messages.window(str(KEY), 0)]
+
+
+@pytest.fixture
+def talk(tmp_path):
+    @asynccontextmanager
+    async def talking(model, *, tools=(), output=4000, tool_timeout=10, **settings):
+        clock, events = Clock(), []
+        workspace = tmp_path / "workspace"
+        workspace.mkdir(exist_ok=True)
+        settings = Settings(**settings)
+        async with SQLite(tmp_path / "famulus.db") as database:
+            sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
+            messages = Messages(database)
+            await sessions.ensure(KEY, "owner")
+            agent = Agent(
+                settings,
+                prompt=Prompt(name="famulus", workspace=workspace, folder=None),
+                history=History(
+                    sessions=sessions,
+                    messages=messages,
+                    blobs=blobs,
+                    tokens=settings.history_tokens,
+                ),
+                dispatch=Dispatch(
+                    tools,
+                    agent="famulus",
+                    workspace=workspace,
+                    clock=clock,
+                    timeout_seconds=tool_timeout,
+                    output_characters=output,
+                ),
+                model=lambda name: model,
+            )
+            engine = Embedded(
+                database,
+                agent,
+                EngineSettings(),
+                clock=clock,
+                emit=events.append,
+                send=lambda outbound: None,
+                while_busy=settings.while_busy,
+            )
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(engine.run())
+                try:
+                    yield Talk(engine, sessions, messages, blobs, events, count())
+                finally:
+                    running.cancel()
+
+    return talking

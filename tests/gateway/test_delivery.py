@@ -1,0 +1,202 @@
+"""The way out, on a real database with a channel that fails in every way."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from famulus.core.clock import Clock
+from famulus.core.errors import ChannelError, SendLater, SendRejected, Unreachable
+from famulus.core.messages import Origin, Outbound, Text
+from famulus.engine import journal
+from famulus.gateway.delivery import Delivery
+from famulus.store.sqlite import SQLite
+
+pytestmark = pytest.mark.anyio
+
+
+class Post:
+    """A channel whose `send` does what `script` says, then succeeds."""
+
+    name = "post"
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.sent = []
+        self.tried = 0
+
+    async def run(self, deliver):
+        await asyncio.Event().wait()
+
+    async def send(self, outbound):
+        self.tried += 1
+        if self.script:
+            error = self.script.pop(0)
+            if error == "hang":
+                await asyncio.Event().wait()
+            raise error
+        self.sent.append(outbound.text)
+        return f"receipt {outbound.id}"
+
+
+class Screen(Post):
+    """A channel that shows turns."""
+
+    name = "screen"
+
+    def watch(self, event):
+        pass
+
+
+class Quick(Clock):
+    async def sleep(self, seconds):
+        await asyncio.sleep(0.001)
+
+
+def outbound(text, *, channel="post", chat="1", quiet=False, seconds=60):
+    return Outbound(
+        id=f"{chat}/{text}",
+        channel=channel,
+        chat_id=chat,
+        session="s",
+        turn_id=text,
+        parts=(Text(text, Origin.ASSISTANT),),
+        expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
+        quiet=quiet,
+    )
+
+
+@pytest.fixture
+def out(tmp_path):
+    @asynccontextmanager
+    async def running(*channels):
+        async with SQLite(tmp_path / "famulus.db") as database:
+            delivery = Delivery(database, {each.name: each for each in channels}, clock=Quick())
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(delivery.run())
+                try:
+                    yield Out(delivery, database)
+                finally:
+                    task.cancel()
+
+    return running
+
+
+class Out:
+    def __init__(self, delivery, database):
+        self.delivery = delivery
+        self.database = database
+
+    async def put(self, message):
+        now = datetime.now(UTC).timestamp()
+        await self.database.transaction([journal.send(message, now=now)])
+        self.delivery.put(message)
+
+    async def state(self, message):
+        (row,) = await self.database.fetch(
+            "select status, receipt, attempts from outbox where id = :id", id=message.id
+        )
+        return row["status"], row["receipt"], row["attempts"]
+
+    async def until(self, message, status):
+        async with asyncio.timeout(5):
+            while (await self.state(message))[0] != status:
+                await asyncio.sleep(0.005)
+
+
+async def test_a_reply_is_sent_once_and_marked(out):
+    channel, reply = Post(), outbound("hello")
+    async with out(channel) as sending:
+        await sending.put(reply)
+        await sending.until(reply, "sent")
+        assert await sending.state(reply) == ("sent", f"receipt {reply.id}", 1)
+    async with out(channel):
+        pass
+    assert channel.sent == ["hello"]
+
+
+async def test_replies_of_a_chat_keep_their_order_through_failures(out):
+    channel = Post(ChannelError("down"), SendLater("slow", retry_after_seconds=3), OSError("net"))
+    replies = [outbound(str(n)) for n in range(5)]
+    async with out(channel) as sending:
+        for reply in replies:
+            await sending.put(reply)
+        await sending.until(replies[-1], "sent")
+    assert channel.sent == ["0", "1", "2", "3", "4"]
+
+
+async def test_a_chat_that_hangs_does_not_hold_up_another(out):
+    channel = Post("hang")
+    other = outbound("b", chat="2")
+    async with out(channel) as sending:
+        await sending.put(outbound("a", chat="1"))
+        while not channel.tried:
+            await asyncio.sleep(0.005)
+        await sending.put(other)
+        await sending.until(other, "sent")
+
+
+async def test_what_a_crash_left_is_sent_at_the_next_start(out):
+    channel, reply = Post("hang"), outbound("hello")
+    async with out(channel) as sending:
+        await sending.put(reply)
+        await sending.until(reply, "sending")
+    async with out(channel) as sending:
+        await sending.until(reply, "sent")
+        assert (await sending.state(reply))[2] == 2
+    assert channel.sent == ["hello"]
+
+
+async def test_nothing_old_is_sent(out):
+    channel, reply = Post(), outbound("old", seconds=-1)
+    async with out(channel) as sending:
+        await sending.put(reply)
+        await sending.until(reply, "expired")
+    assert channel.sent == []
+
+
+async def test_a_refusal_for_good_is_not_tried_again(out):
+    channel = Post(SendRejected("chat not found"))
+    bad, good = outbound("bad"), outbound("good")
+    async with out(channel) as sending:
+        await sending.put(bad)
+        await sending.put(good)
+        await sending.until(good, "sent")
+        assert (await sending.state(bad))[:2] == ("failed", "chat not found")
+    assert channel.sent == ["good"]
+
+
+async def test_a_reply_waits_for_somebody_to_read_it(out):
+    channel, reply = Screen(Unreachable("nobody"), Unreachable("nobody")), outbound("x")
+    reply = outbound("x", channel="screen")
+    async with out(channel) as sending:
+        await sending.put(reply)
+        while channel.tried < 1:
+            await asyncio.sleep(0.005)
+        assert (await sending.state(reply))[0] == "pending"
+        for tries in (2, 3):
+            sending.delivery.poke("screen", "1")
+            while channel.tried < tries:
+                await asyncio.sleep(0.005)
+        await sending.until(reply, "sent")
+    assert channel.sent == ["x"]
+
+
+async def test_a_quiet_reply_is_only_for_channels_that_show_turns(out):
+    post, screen = Post(), Screen()
+    first = outbound("first", quiet=True)
+    second = outbound("second", quiet=True, channel="screen")
+    async with out(post, screen) as sending:
+        for reply in (first, second):
+            await sending.put(reply)
+            await sending.until(reply, "sent")
+    assert (post.sent, screen.sent) == ([], ["second"])
+
+
+async def test_a_reply_for_a_channel_that_is_gone_waits(out):
+    reply = outbound("x", channel="gone")
+    async with out(Post()) as sending:
+        await sending.put(reply)
+        await sending.delivery.drain(1)
+        assert (await sending.state(reply))[0] == "pending"
