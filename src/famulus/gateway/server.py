@@ -166,7 +166,7 @@ class Server:
                 web.get("/health", self._health),
                 web.get("/ready", self._ready),
                 web.get("/metrics", guarded(self._show_metrics)),
-                web.get("/ws", guarded(self._websocket)),
+                web.get("/ws", self._websocket),
                 web.post("/api/login", rest.login),
                 web.post("/api/logout", rest.logout),
                 web.post("/api/login-link", self._make_login_link),
@@ -218,10 +218,8 @@ class Server:
 
     def _guarded(self, route: Route) -> Route:
         async def checked(request: web.Request) -> web.StreamResponse:
-            identity = await self._identify(request)
-            if identity is None:
-                return answer({"error": "Please log in."}, status=401)
-            request["identity"] = identity
+            if await self._identify(request) is None:
+                return _unknown()
             return await route(request)
 
         return checked
@@ -245,9 +243,12 @@ class Server:
         return web.Response(text=await self._metrics.text(), content_type="text/plain")
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        identity = await self._identify(request)
+        if identity is None:
+            return _unknown()
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return answer({"error": "This address speaks WebSocket only."}, status=426)
-        return await self._sockets.serve(request, request["identity"])
+        return await self._sockets.serve(request, identity)
 
     async def _make_login_link(self, request: web.Request) -> web.Response:
         """For `famulus login`, which knows the local token."""
@@ -272,6 +273,10 @@ class Server:
 
 async def _put_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
+
+
+def _unknown() -> web.Response:
+    return answer({"error": "Please log in."}, status=401)
 
 
 def _bearer(request: web.Request) -> str:
