@@ -23,11 +23,6 @@ from famulus.testing.fake_openai import FakeOpenAI
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class TestFallbackKeepsTheContract(CheckModel):
     @pytest.fixture
     async def vendor(self) -> AsyncIterator[FakeOpenAI]:

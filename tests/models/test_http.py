@@ -37,11 +37,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def vendor() -> AsyncIterator[FakeAnthropic]:
     async with FakeAnthropic() as vendor:
         yield vendor

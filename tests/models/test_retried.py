@@ -30,11 +30,6 @@ class Hasty(Clock):
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def vendor() -> AsyncIterator[FakeAnthropic]:
     async with FakeAnthropic() as vendor:
         yield vendor
