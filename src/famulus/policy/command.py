@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,27 +63,7 @@ async def run_bounded(
     started = time.monotonic()
     output = bytearray()
     stopped_by: Literal["", "timeout", "memory", "processes", "output"] = ""
-    # Not asyncio's own pipe: with that, wait() also waits for whoever inherited the pipe.
-    reading, writing = os.pipe()
-    pipe = os.fdopen(reading, "rb", buffering=0)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=writing,
-            stderr=writing,
-            env=dict(env),
-            cwd=folder,
-            pass_fds=tuple(inherited),
-            start_new_session=True,
-        )
-    except BaseException as error:
-        pipe.close()
-        if isinstance(error, OSError):
-            raise SandboxUnavailable(f"{command[0]} did not start: {error.strerror}.") from error
-        raise
-    finally:
-        os.close(writing)
+    process, pipe = _start(command, env, folder, inherited)
     try:
         async with asyncio.timeout(timeout_seconds):
             await _follow(process, pipe, output, limits, family)
@@ -91,9 +72,9 @@ async def run_bounded(
     except Stopped as stop:
         stopped_by = stop.by
     finally:
-        if process.returncode is None:
+        if process.poll() is None:
             family.end(process.pid)
-            await process.wait()
+            await _ended(process)
         family.end(None)
         pipe.close()
     return Finished(
@@ -105,8 +86,52 @@ async def run_bounded(
     )
 
 
+def _start(
+    command: Sequence[str], env: Mapping[str, str], folder: Path | None, inherited: Sequence[int]
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """The process and the end of the pipe that its output comes out of.
+
+    Not asyncio's way: that awaits after the start, and whoever is cancelled there does not learn
+    which process to end. It also lets wait() wait for all who inherited the pipe.
+    """
+    reading, writing = os.pipe()
+    pipe = os.fdopen(reading, "rb", buffering=0)
+    try:
+        process = subprocess.Popen(  # noqa: S603 - running what is given is its purpose
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            env=dict(env),
+            cwd=folder,
+            pass_fds=tuple(inherited),
+            start_new_session=True,
+        )
+    except OSError as error:
+        pipe.close()
+        raise SandboxUnavailable(f"{command[0]} did not start: {error.strerror}.") from error
+    finally:
+        os.close(writing)
+    return process, pipe
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Return when the process has ended."""
+    if process.poll() is not None:
+        return
+    loop, descriptor = asyncio.get_running_loop(), os.pidfd_open(process.pid)
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    process.wait()
+
+
 async def _follow(
-    process: asyncio.subprocess.Process,
+    process: subprocess.Popen[bytes],
     pipe: IO[bytes],
     output: bytearray,
     limits: Limits,
@@ -116,7 +141,7 @@ async def _follow(
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(_watch(process.pid, limits, family))
             tasks.create_task(_read(pipe, output, limits.output))
-            await process.wait()
+            await _ended(process)
             watching.cancel()
             # Whoever was left behind may hold the pipe, and the reader would wait for it.
             family.end(None)

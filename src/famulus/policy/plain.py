@@ -4,14 +4,16 @@ import contextlib
 import os
 import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from famulus.core.protocols import Finished
-from famulus.policy.command import Limits, environment, kill, run_bounded, with_limits
+from famulus.policy.command import Limits, environment, run_bounded, with_limits
 
 _MARK = "FAMULUS_COMMAND"
+# An exec takes microseconds, a killed process a little longer.
+_MOST_SWEEPS = 500
 
 
 class Plain:
@@ -45,21 +47,36 @@ class _Marked:
         self._mark = mark
 
     def members(self, _pid: int) -> list[int]:
-        numbers = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
-        return [number for number in numbers if self._marks(number)]
+        return [pid for pid, marked in self._found() if marked]
 
     def end(self, pid: int | None) -> None:
         """Kill by process group, which the kernel does at once; one by one, some could fork."""
         if pid is not None:
-            kill(pid)
-        while found := self.members(0):
-            for member in found:
-                with contextlib.suppress(ProcessLookupError):
-                    if (group := os.getpgid(member)) != os.getpgrp():
-                        os.killpg(group, signal.SIGKILL)
+            _kill_group(pid)
+        for _ in range(_MOST_SWEEPS):
+            found = dict(self._found())
+            if not found:
+                return
+            for member, marked in found.items():
+                if marked:
+                    _kill_group(member)
 
-    def _marks(self, pid: int) -> bool:
-        # A killed process that nobody waited for yet has an empty environment.
-        with contextlib.suppress(OSError):
-            return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        return False
+    def _found(self) -> Iterator[tuple[int, bool]]:
+        """The marked processes, and with False those that cannot be told at this moment."""
+        for path in Path("/proc").iterdir():
+            # What is not ours, ended or a part of the kernel cannot be read or has no `exe`.
+            with contextlib.suppress(OSError):
+                if not path.name.isdigit():
+                    continue
+                variables = (path / "environ").read_bytes()
+                if self._mark in variables.split(b"\0"):
+                    yield int(path.name), True
+                # In the midst of exec a process has neither arguments nor variables.
+                elif not (variables or (path / "cmdline").read_bytes()) and (path / "exe").exists():
+                    yield int(path.name), False
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if (group := os.getpgid(pid)) != os.getpgrp():
+            os.killpg(group, signal.SIGKILL)
