@@ -285,6 +285,28 @@ def test_a_file_is_uploaded_shown_and_sent_by_its_id(chat: Page, gateway: FakeGa
     assert [list(attachment) for attachment in sent["attachments"]] == [["id"], ["id"]]
 
 
+def test_the_view_follows_an_answer_until_the_reader_scrolls_up(
+    chat: Page, gateway: FakeGateway
+) -> None:
+    gateway.script["long"] = [delta("line\n\n" * 60 + "end of part one"), HOLD]
+    gateway.script["long"] += [delta("\n\nline" * 60 + "\n\nend of part two"), HOLD]
+    gateway.script["long"] += [delta("\n\nline" * 60 + "\n\nend of part three")]
+    say(chat, "long")
+    expect(chat.get_by_text("end of part one")).to_be_in_viewport()
+    gateway.go_on()
+    expect(chat.get_by_text("end of part two")).to_be_in_viewport()
+    chat.mouse.move(700, 300)
+    chat.mouse.wheel(0, -900)
+    latest = chat.get_by_role("button", name="Go to the latest message")
+    expect(latest).to_be_visible()
+    gateway.go_on()
+    expect(chat.get_by_text("end of part three")).to_have_count(1)
+    expect(chat.get_by_text("end of part three")).not_to_be_in_viewport()
+    latest.click()
+    expect(chat.get_by_text("end of part three")).to_be_in_viewport()
+    expect(latest).to_be_hidden()
+
+
 def test_a_recording_is_attached_as_a_file(chat: Page, gateway: FakeGateway) -> None:
     chat.context.grant_permissions(["microphone"])
     chat.get_by_role("button", name="Record a spoken message").click()

@@ -33,12 +33,12 @@ export function usageText(usage) {
   return parts.join(" · ");
 }
 
-/** One line for a tool's arguments: the values, since the names rarely help a reader. */
+/** One line for a tool's arguments: their words and numbers; names and switches rarely help. */
 export function argumentLine(given) {
   const value = parsed(given);
   if (value === null || value === undefined) return "";
   if (typeof value !== "object") return clip(String(value));
-  const words = Object.values(value).map((v) => (typeof v === "string" ? v : JSON.stringify(v)));
+  const words = Object.values(value).filter((v) => ["string", "number"].includes(typeof v));
   return clip(words.join(" · "));
 }
 

@@ -13,6 +13,7 @@ export class Log {
   #turns = new Map();
   #mine = new Map();
   #following = true;
+  #top = 0;
 
   constructor({ onDecision }) {
     this.onDecision = onDecision;
@@ -155,7 +156,10 @@ export class Log {
 
   #look() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.#following = scrollHeight - scrollTop - clientHeight < NEAR;
+    // Only the reader scrolls up. A far end alone may mean that text came before this was called.
+    if (scrollHeight - scrollTop - clientHeight < NEAR) this.#following = true;
+    else if (scrollTop < this.#top) this.#following = false;
+    this.#top = scrollTop;
     this.latest.hidden = this.#following;
   }
 

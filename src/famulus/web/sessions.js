@@ -47,7 +47,7 @@ export class Sessions {
     this.current = sessionId;
     this.#unread.delete(sessionId);
     const known = this.#list.find((session) => session.session_id === sessionId);
-    if (known && title !== undefined) known.title = title;
+    if (known && title) known.title = title;
     if (!known) this.#list.unshift({ session_id: sessionId, title, updated: new Date().toISOString() });
     this.#draw();
   }
