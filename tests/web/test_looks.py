@@ -47,7 +47,7 @@ def shoot(tmp_path: Path) -> Shoot:
 def converse(page: Page, gateway: FakeGateway) -> None:
     """A few conversations in the list and one with every kind of content open."""
     for title in ("Trip to Kyoto in May", "Why is the sky blue?", "Letter to the landlord"):
-        session = gateway.sessions[gateway._new_session(title)]
+        session = gateway.sessions[gateway.add_session(title)]
         session["updated"] = "2026-01-05T10:00:00+00:00"
     gateway.script["What is 17.5% of 230?"] = [
         {"type": "tool_started", **CALL},

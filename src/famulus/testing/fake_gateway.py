@@ -66,7 +66,7 @@ class FakeGateway:
         self.throttled = False
         self.refusing = False
         self.sessions: dict[str, Frame] = {}
-        self.current = self._new_session("")
+        self.current = self.add_session("")
         self._files: list[Frame] = []
         self._cookies: set[str] = set()
         self._sockets: dict[web.WebSocketResponse, web.Request] = {}
@@ -97,6 +97,12 @@ class FakeGateway:
 
     def forget_logins(self) -> None:
         self._cookies.clear()
+
+    def add_session(self, title: str) -> str:
+        """A conversation beside those that are there; its id."""
+        session_id = f"web:main:{uuid4().hex[:8]}"
+        self.sessions[session_id] = {"title": title, "updated": _now(), "messages": []}
+        return session_id
 
     def messages(self, kind: str) -> list[Frame]:
         return [frame for frame in self.received if frame["type"] == kind]
@@ -244,7 +250,7 @@ class FakeGateway:
         session_id = frame.get("session_id", self.current)
         match kind:
             case "create_session":
-                self.current = self._new_session(frame.get("title") or "")
+                self.current = self.add_session(frame.get("title") or "")
                 await self._opened("session_created")
             case "load_session":
                 self.current = session_id
@@ -257,7 +263,7 @@ class FakeGateway:
             case "delete_session" | "archive_session":
                 del self.sessions[session_id]
                 if session_id == self.current:
-                    self.current = next(reversed(self.sessions), "") or self._new_session("")
+                    self.current = next(reversed(self.sessions), "") or self.add_session("")
                 done = "session_deleted" if kind == "delete_session" else "session_archived"
                 await self._tell({"type": done, "session_id": session_id})
 
@@ -266,7 +272,7 @@ class FakeGateway:
         await self._tell({"type": "turn_started", "session_id": self.current, **ids})
         command, _, rest = frame["content"][1:].partition(" ")
         if command == "new":
-            self.current = self._new_session(rest)
+            self.current = self.add_session(rest)
         moved = {**ids, "session_id": self.current}
         title = self.sessions[self.current]["title"]
         await self._tell({"type": "command_executed", "command": command, "title": title, **moved})
@@ -333,11 +339,6 @@ class FakeGateway:
         for socket in list(self._sockets):
             with contextlib.suppress(ConnectionError):
                 await socket.send_json(frame)
-
-    def _new_session(self, title: str) -> str:
-        session_id = f"web:main:{uuid4().hex[:8]}"
-        self.sessions[session_id] = {"title": title, "updated": _now(), "messages": []}
-        return session_id
 
     def _list(self) -> list[Frame]:
         rows = [
