@@ -1,0 +1,215 @@
+"""What is measured. A group of figures is a function here; its name is what `--only` takes."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+
+import famulus as famulus_package
+import search as searching
+from model import TIME_QUESTION
+from process import FAMULUS, HERE, PYTHON, Server, bare, famulus, home, load, model, run, seen
+
+HELLO = "Hello there, please tell me in a few words how you are doing today."
+
+
+class Figure(NamedTuple):
+    """`goal` is the most that `measured` may be, or the least where `more` is better.
+
+    `bare` is the same from the bare baseline, or None where nothing bare can be compared.
+    """
+
+    name: str
+    unit: str
+    goal: float
+    measured: float
+    bare: float | None = None
+    more: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.measured >= self.goal if self.more else self.measured <= self.goal
+
+
+class Scale(NamedTuple):
+    """How often things are done."""
+
+    starts: int = 7
+    turns: int = 300
+    long_chats: int = 3
+    sessions: int = 50
+    idle_seconds: float = 10.0
+    messages: int = 100_000
+
+
+QUICK = Scale(starts=1, turns=20, long_chats=1, sessions=10, idle_seconds=1.0, messages=2_000)
+
+LATENCIES: dict[str, list[float]] = {}
+"""Milliseconds of each turn of the long chats, for the plot."""
+
+
+def size(scale: Scale) -> list[Figure]:
+    """Files of the core and all it depends on, without Python itself and its bytecode."""
+    return [Figure("installed size", "MiB", 40, _installed("famulus"), _installed("aiohttp"))]
+
+
+def version(scale: Scale) -> list[Figure]:
+    ours = [run([FAMULUS, "--version"]).cpu_ms for _ in range(scale.starts)]
+    python = [run([PYTHON, "-c", "pass"]).cpu_ms for _ in range(scale.starts)]
+    return [Figure("`--version`, CPU", "ms", 60, _median(ours), _median(python))]
+
+
+def ask(scale: Scale) -> list[Figure]:
+    with model() as url, home(url) as folder:
+        command = [FAMULUS, "--home", str(folder), "ask", "hello"]
+        run(command, folder=folder)  # makes the database
+        ours = [run(command, folder=folder) for _ in range(scale.starts)]
+        least = [run([PYTHON, str(HERE / "bare.py"), "once", url]) for _ in range(scale.starts)]
+    return [
+        Figure(
+            '`ask "hello"`, CPU',
+            "ms",
+            430,
+            _median(each.cpu_ms for each in ours),
+            _median(each.cpu_ms for each in least),
+        ),
+        Figure(
+            '`ask "hello"`, peak RSS',
+            "MiB",
+            50,
+            _median(each.peak_mib for each in ours),
+            _median(each.peak_mib for each in least),
+        ),
+    ]
+
+
+def start(scale: Scale) -> list[Figure]:
+    with model() as url:
+        ready, bare_ready = [], []
+        for _ in range(scale.starts):
+            with famulus(url) as ours, bare(url) as least:
+                ready.append(ours.cpu_ms())
+                bare_ready.append(least.cpu_ms())
+    return [Figure("gateway ready, CPU", "ms", 550, _median(ready), _median(bare_ready))]
+
+
+def idle(scale: Scale) -> list[Figure]:
+    """A gateway that has answered a few messages and then waits."""
+    with model() as url, famulus(url) as ours, bare(url) as least:
+        both = (ours, least)
+        fresh = [each.memory_mib() for each in both]
+        for each in both:
+            load(each, HELLO, turns=10)
+        time.sleep(1)
+        before = [each.cpu_ms() for each in both]
+        time.sleep(scale.idle_seconds)
+        spent = [
+            (each.cpu_ms() - cpu) / scale.idle_seconds
+            for each, cpu in zip(both, before, strict=True)
+        ]
+    return [
+        Figure("gateway idle, RSS", "MiB", 50, fresh[0][0], fresh[1][0]),
+        Figure("gateway idle, PSS", "MiB", 40, fresh[0][1], fresh[1][1]),
+        Figure("gateway idle, CPU per second", "ms", 2, spent[0], spent[1]),
+    ]
+
+
+def hello(scale: Scale) -> list[Figure]:
+    with model() as url, famulus(url) as ours:
+        time_, cpu = _turns(ours, scale.turns, HELLO)
+        first = seen(url)[0]
+    with model() as url, bare(url) as least:
+        bare_time, bare_cpu = _turns(least, scale.turns, HELLO)
+        bare_first = seen(url)[0]
+    return [
+        Figure("hello turn, median time", "ms", 5, time_, bare_time),
+        Figure("hello turn, CPU", "ms", 3.5, cpu, bare_cpu),
+        Figure("first hello request", "bytes", 6000, first, bare_first),
+    ]
+
+
+def tool(scale: Scale) -> list[Figure]:
+    with model() as url, famulus(url) as ours, bare(url) as least:
+        time_, cpu = _turns(ours, scale.turns // 2, TIME_QUESTION)
+        bare_time, bare_cpu = _turns(least, scale.turns // 2, TIME_QUESTION)
+    return [
+        Figure("tool turn, median time", "ms", 10, time_, bare_time),
+        Figure("tool turn, CPU", "ms", 8, cpu, bare_cpu),
+    ]
+
+
+def sessions(scale: Scale) -> list[Figure]:
+    """Many chats at once against a model that takes 200 ms; 50 of them could make 250 turns/s."""
+    rates = []
+    with model(delay_ms=200) as url, famulus(url) as ours, bare(url) as least:
+        for each in (ours, least):
+            load(each, HELLO, turns=2)
+            many = scale.sessions
+            seconds, _ = load(each, HELLO, turns=10, chats=many, at_once=many)
+            rates.append(scale.sessions * 10 / seconds)
+    name = f"{scale.sessions} sessions × 10 turns, model takes 200 ms"
+    return [Figure(name, "turns/s", 180 * scale.sessions / 50, rates[0], rates[1], more=True)]
+
+
+def long(scale: Scale) -> list[Figure]:
+    """Turns 191 to 200 of a chat against its turns 1 to 10, each the median of several chats."""
+    ratios = []
+    turns = min(200, scale.turns)
+    for name, server in (("Famulus", famulus), ("bare aiohttp", bare)):
+        with model() as url, server(url) as each:
+            load(each, HELLO, turns=10)
+            _, chats = load(each, HELLO, turns=turns, chats=scale.long_chats)
+        middle = [_median(at) for at in zip(*chats, strict=True)]
+        LATENCIES[name] = middle
+        ratios.append(_median(middle[-10:]) / _median(middle[:10]))
+    return [Figure(f"turn {turns} against turn 1", "×", 1.3, ratios[0], ratios[1])]
+
+
+def search(scale: Scale) -> list[Figure]:
+    ours, scan = searching.measure(scale.messages)
+    name = f"search in {scale.messages:,} messages"
+    return [Figure(name, "ms", 10, ours, scan)]
+
+
+GROUPS: dict[str, Callable[[Scale], list[Figure]]] = {
+    each.__name__: each
+    for each in (size, version, ask, start, idle, hello, tool, sessions, long, search)
+}
+
+
+def _turns(server: Server, turns: int, text: str) -> tuple[float, float]:
+    """The median milliseconds of a turn, and the CPU of one. Chats of ten turns, warm."""
+    load(server, text, turns=10, chats=2)
+    before = server.cpu_ms()
+    _, chats = load(server, text, turns=10, chats=turns // 10)
+    latencies = [each for chat in chats for each in chat]
+    return _median(latencies), (server.cpu_ms() - before) / len(latencies)
+
+
+def _installed(name: str) -> float:
+    """The MiB of a distribution's files and of those of all it needs."""
+    found: dict[str, Distribution] = {}
+    wanted = [name]
+    while wanted:
+        one = distribution(wanted.pop())
+        if one.name not in found:
+            found[one.name] = one
+            needs = map(Requirement, one.requires or ())
+            wanted += [need.name for need in needs if _is_core(need)]
+    files = {Path(str(one.locate_file(file))) for one in found.values() for file in one.files or ()}
+    if name == "famulus":
+        files |= set(Path(famulus_package.__file__).parent.rglob("*"))
+    kept = [file for file in files if file.is_file() and file.suffix != ".pyc"]
+    return sum(file.stat().st_size for file in kept) / 2**20
+
+
+def _is_core(need: Requirement) -> bool:
+    return not need.marker or need.marker.evaluate({"extra": ""})
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
