@@ -1,7 +1,7 @@
 """A gateway on a real socket with everything behind it but a model."""
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -234,7 +234,7 @@ async def _build(stack, config, home, clock):
         sessions=sessions,
         messages=messages,
         workspace=home / "workspace",
-        cancel=lambda session: engine.cancel(session),
+        cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - made below
         models=lambda: ["mirror"],
         check_model=check_model,
     )

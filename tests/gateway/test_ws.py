@@ -110,7 +110,7 @@ async def test_what_found_nobody_outlives_the_gateway(gateway):
 async def test_a_client_that_does_not_read_is_cut_off_and_the_others_are_not(gateway):
     async with gateway() as house:
         good = await house.connect()
-        slow = await house.connect()
+        slow = await house.connect(timeout=aiohttp.ClientWSTimeout(ws_close=0.1))
         slow.raw._response.connection.transport.pause_reading()
         big = "x" * 500_000
 
@@ -130,12 +130,11 @@ async def test_a_client_that_does_not_read_is_cut_off_and_the_others_are_not(gat
 async def test_a_client_that_vanished_is_noticed(gateway):
     async with gateway() as house:
         house.server._sockets._heartbeat_seconds = 0.2
-        dead = await house.connect(autoping=False)
+        await house.connect(autoping=False)
         assert house.server._sockets.count == 1
         async with asyncio.timeout(10):
             while house.server._sockets.count:
                 await asyncio.sleep(0.02)
-        assert dead.raw is not None
 
 
 async def test_there_is_an_end_to_the_number_of_clients(gateway):
@@ -194,9 +193,9 @@ async def test_deep_nesting_is_refused_and_brackets_in_a_text_are_not(gateway):
     async with gateway() as house:
         socket = await house.connect()
         nested = "[" * 65 + "]" * 65
-        await socket.raw.send_str('{"type": "ping", "x": %s}' % nested)
+        await socket.raw.send_str('{"type": "ping", "x": ' + nested + "}")
         assert "nested" in (await socket.until("error"))["message"]
-        await socket.raw.send_str('{"type": "ping", "x": %s}' % ("[" * 100_000))
+        await socket.raw.send_str('{"type": "ping", "x": ' + "[" * 100_000)
         assert "nested" in (await socket.until("error"))["message"]
         text = "[{" * 500 + '"\\'
         await socket.send("user_input", content=text)

@@ -1,25 +1,18 @@
 """What a client of the gateway says, made into a message."""
 
-import asyncio
 import binascii
-import re
 from base64 import b64decode
-from pathlib import Path
 from uuid import uuid4
 
 from msgspec import Struct
 
-from famulus.core import workspace as files
 from famulus.core.clock import Clock
 from famulus.core.config import Limits
-from famulus.core.errors import Busy, Invalid, TooLarge, ToolError
+from famulus.core.errors import Invalid, TooLarge
 from famulus.core.messages import File, Image, Inbound, Origin, Part, SessionKey, Text
-from famulus.state.blobs import Blob, Blobs
+from famulus.gateway.attachments import Attachments
 
 CHAT = SessionKey("web", "main", "")
-IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-
-_UNSAFE = re.compile(r"[^\w.\-]+")
 
 
 class Attachment(Struct, frozen=True):
@@ -43,10 +36,9 @@ class Said(Struct, frozen=True, kw_only=True):
 class Incoming:
     """Makes messages. Raises `Invalid` kinds, or `Busy` when an attachment cannot be kept."""
 
-    def __init__(self, blobs: Blobs, limits: Limits, *, workspace: Path, clock: Clock) -> None:
-        self._blobs = blobs
+    def __init__(self, attachments: Attachments, limits: Limits, *, clock: Clock) -> None:
+        self._attachments = attachments
         self._limits = limits
-        self._workspace = workspace
         self._clock = clock
 
     async def inbound(self, said: Said) -> Inbound:
@@ -75,39 +67,18 @@ class Incoming:
             model=said.model,
         )
 
-    async def keep(self, data: bytes, *, name: str, media_type: str) -> Blob:
-        """Store an uploaded file."""
-        if len(data) > self._limits.upload:
-            raise TooLarge(f"The file is larger than {self._limits.upload:,} bytes.")
-        if not data:
-            raise Invalid("The file is empty.")
-        return await self._blobs.add(data, media_type=media_type_of(data, media_type), name=name)
-
     async def _part(self, attachment: Attachment) -> Image | File:
         if attachment.id:
-            blob = await self._blobs.find(attachment.id)
-            if blob is None:
-                raise Invalid("An attached file is not here (any more). Please upload it again.")
+            blob = await self._attachments.find(attachment.id)
         else:
             try:
                 data = b64decode(attachment.data, validate=True)
             except (binascii.Error, ValueError):
                 raise Invalid("An attachment's data is not base64.") from None
-            blob = await self.keep(data, name=attachment.name, media_type=attachment.media_type)
-        name = attachment.name or blob.name
-        if blob.media_type in IMAGE_TYPES:
-            return Image(blob.hash, blob.media_type, Origin.OUTSIDE, name)
-        return File(blob.hash, blob.media_type, Origin.OUTSIDE, name, await self._place(blob, name))
-
-    async def _place(self, blob: Blob, name: str) -> str:
-        """Put a file where the tools can read it; its path in the workspace."""
-        path = f"{files.UPLOADS}/{blob.hash[:8]}-{_UNSAFE.sub('_', name)[-80:] or 'file'}"
-        data = (await self._blobs.read([blob.hash]))[blob.hash]
-        try:
-            await asyncio.to_thread(files.write_bytes, self._workspace, path, data)
-        except ToolError as error:
-            raise Busy(f"The attached file was not stored: {error}") from None
-        return path
+            blob = await self._attachments.keep(
+                data, name=attachment.name, media_type=attachment.media_type
+            )
+        return await self._attachments.part(blob, name=attachment.name)
 
 
 def session_key(session_id: str) -> SessionKey:
@@ -122,24 +93,3 @@ def session_key(session_id: str) -> SessionKey:
     if not (channel and chat_id):
         raise Invalid(f"{session_id[:200]!r} is not a session: <channel>:<chat_id>:<dialog_id>")
     return SessionKey(channel, chat_id, "")
-
-
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
-
-
-def media_type_of(data: bytes, claimed: str) -> str:
-    """The type of the bytes. A picture is one by its bytes, whatever the sender claims."""
-    for magic, kind in _MAGIC:
-        if data.startswith(magic):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    plain = claimed.partition(";")[0].strip().lower()
-    if plain in IMAGE_TYPES or not re.fullmatch(r"[\w.+-]+/[\w.+-]+", plain):
-        return "application/octet-stream"
-    return plain

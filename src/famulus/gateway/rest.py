@@ -13,12 +13,12 @@ from famulus.core.config import Limits
 from famulus.core.errors import Invalid, NotAllowed, TooLarge
 from famulus.core.messages import SessionKey
 from famulus.engine.turns import Engine
+from famulus.gateway.attachments import IMAGE_TYPES, Attachments
 from famulus.gateway.auth import COOKIE, Auth
 from famulus.gateway.decoding import T, decode
 from famulus.gateway.history import history
 from famulus.gateway.incoming import (
     CHAT,
-    IMAGE_TYPES,
     Attachment,
     Incoming,
     Said,
@@ -62,6 +62,7 @@ class Rest:
         origins: Origins,
         sockets: Sockets,
         incoming: Incoming,
+        attachments: Attachments,
         engine: Engine,
         sessions: Sessions,
         messages: Messages,
@@ -74,6 +75,7 @@ class Rest:
         self._origins = origins
         self._sockets = sockets
         self._incoming = incoming
+        self._attachments = attachments
         self._engine = engine
         self._sessions = sessions
         self._messages = messages
@@ -151,7 +153,7 @@ class Rest:
             raise Invalid('Send the file as multipart/form-data in a field named "file".')
         async with asyncio.timeout(_UPLOAD_SECONDS):
             part, data = await self._file(request)
-        blob = await self._incoming.keep(
+        blob = await self._attachments.keep(
             data,
             name=(part.filename or "file")[-200:],
             media_type=part.headers.get("Content-Type", ""),

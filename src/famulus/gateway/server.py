@@ -27,6 +27,7 @@ from famulus.core.errors import (
     TooLarge,
 )
 from famulus.engine.turns import Engine
+from famulus.gateway.attachments import Attachments
 from famulus.gateway.auth import COOKIE, Auth, Identity
 from famulus.gateway.frames import Desk
 from famulus.gateway.incoming import Incoming
@@ -82,7 +83,8 @@ class Server:
         self._metrics = metrics
         self._clock = clock
         self._origins = Origins(config.server)
-        incoming = Incoming(blobs, config.limits, workspace=workspace, clock=clock)
+        attachments = Attachments(blobs, config.limits, workspace=workspace)
+        incoming = Incoming(attachments, config.limits, clock=clock)
         desk = Desk(
             channel=web,
             engine=engine,
@@ -100,6 +102,7 @@ class Server:
             origins=self._origins,
             sockets=self._sockets,
             incoming=incoming,
+            attachments=attachments,
             engine=engine,
             sessions=sessions,
             messages=messages,

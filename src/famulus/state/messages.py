@@ -18,11 +18,12 @@ class Said(Struct, frozen=True):
     message: Message
     size: int
     at: float
+    session: str = ""
 
 
 _decode_parts = msgspec.json.Decoder(tuple[Part, ...]).decode
 _encode = msgspec.json.Encoder().encode
-_COLUMNS = "id, turn_id, role, parts, created"
+_COLUMNS = "id, session, turn_id, role, parts, created"
 
 
 class Messages:
@@ -89,4 +90,5 @@ def _said(row: Row) -> Said:
         Message(row["role"], _decode_parts(parts)),
         len(parts),
         row["created"],
+        row["session"],
     )

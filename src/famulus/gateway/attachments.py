@@ -1,0 +1,87 @@
+"""Files that came with a message: kept by their hash, and in the workspace for the tools."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from famulus.core import workspace as files
+from famulus.core.config import Limits
+from famulus.core.errors import Busy, FamulusError, Invalid, TooLarge, ToolError
+from famulus.core.messages import File, Image, Origin
+from famulus.state.blobs import Blob, Blobs
+
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+_UNSAFE = re.compile(r"[^\w.\-]+")
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+
+
+class Attachments:
+    """Raises `Invalid` kinds, or `Busy` when there is no room."""
+
+    def __init__(self, blobs: Blobs, limits: Limits, *, workspace: Path) -> None:
+        self._blobs = blobs
+        self._limits = limits
+        self._workspace = workspace
+
+    async def keep(self, data: bytes, *, name: str, media_type: str) -> Blob:
+        """Store a file that was received."""
+        if len(data) > self._limits.upload:
+            raise TooLarge(f"The file is larger than {self._limits.upload:,} bytes.")
+        if not data:
+            raise Invalid("The file is empty.")
+        return await self._blobs.add(data, media_type=media_type_of(data, media_type), name=name)
+
+    async def find(self, blob_id: str) -> Blob:
+        """A file that was uploaded before."""
+        blob = await self._blobs.find(blob_id)
+        if blob is None:
+            raise Invalid("An attached file is not here (any more). Please upload it again.")
+        return blob
+
+    async def part(self, blob: Blob, *, name: str = "") -> Image | File:
+        """The file as a part of a message."""
+        name = name or blob.name
+        if blob.media_type in IMAGE_TYPES:
+            return Image(blob.hash, blob.media_type, Origin.OUTSIDE, name)
+        path = await self._place(blob, name)
+        return File(blob.hash, blob.media_type, Origin.OUTSIDE, name, path)
+
+    async def from_path(self, path: Path) -> Image | File:
+        """A file of this machine that the owner names. Raises FamulusError if it is not there."""
+        try:
+            size = path.stat().st_size
+            if size > self._limits.upload:
+                raise TooLarge(f"{path} is larger than {self._limits.upload:,} bytes.")
+            data = await asyncio.to_thread(path.read_bytes)
+        except OSError as error:
+            raise FamulusError(f"{path} cannot be read: {error.strerror}.") from None
+        return await self.part(await self.keep(data, name=path.name, media_type=""))
+
+    async def _place(self, blob: Blob, name: str) -> str:
+        """Put a file where the tools can read it; its path in the workspace."""
+        path = f"{files.UPLOADS}/{blob.hash[:8]}-{_UNSAFE.sub('_', name)[-80:] or 'file'}"
+        data = (await self._blobs.read([blob.hash]))[blob.hash]
+        try:
+            await asyncio.to_thread(files.write_bytes, self._workspace, path, data)
+        except ToolError as error:
+            raise Busy(f"The attached file was not stored: {error}") from None
+        return path
+
+
+def media_type_of(data: bytes, claimed: str) -> str:
+    """The type of the bytes. A picture is one by its bytes, whatever the sender claims."""
+    for magic, kind in _MAGIC:
+        if data.startswith(magic):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    plain = claimed.partition(";")[0].strip().lower()
+    if plain in IMAGE_TYPES or not re.fullmatch(r"[\w.+-]+/[\w.+-]+", plain):
+        return "application/octet-stream"
+    return plain
