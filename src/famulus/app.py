@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from famulus.agent.dispatch import Dispatch, matching
 from famulus.agent.history import History
@@ -22,14 +22,15 @@ from famulus.core.loading import Loaded
 from famulus.core.plugins import Services, Unavailable
 from famulus.core.protocols import Channel, Deliver, Model, Tool, Watcher
 from famulus.engine.embedded import Embedded
+from famulus.gateway.attachments import Attachments
 from famulus.gateway.commands import Slash
 from famulus.gateway.delivery import Delivery
 from famulus.gateway.gate import OWNED, Gate
-from famulus.gateway.incoming import Incoming
 from famulus.gateway.supervise import supervise
 from famulus.models.found import find_model
 from famulus.models.named import Models, configured_model
 from famulus.policy.allowed import Allowed
+from famulus.policy.command import Limits as CommandLimits
 from famulus.policy.egress import Door
 from famulus.policy.sandbox import find_sandbox
 from famulus.policy.throttled import Throttled
@@ -69,7 +70,7 @@ class Assistant:
     missing: dict[str, str]
     engine: Embedded
     delivery: Delivery
-    incoming: Incoming
+    attachments: Attachments
     gate: Gate
     slash: Slash
     observers: list[Callable[[Event], None]] = field(default_factory=list)
@@ -123,9 +124,7 @@ async def _build(
     main = models.main()
 
     door = await stack.enter_async_context(
-        Door(
-            allow_hosts=config.plugin_settings("tools", "web_fetch", web_fetch.Settings).allow_hosts
-        )
+        Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)
     )
     tools, missing = await build_tools(config, clock, door)
     agent = Agent(
@@ -169,7 +168,7 @@ async def _build(
         sessions=sessions,
         messages=messages,
         workspace=workspace,
-        cancel=lambda session: engine.cancel(session),
+        cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - it is built below
         models=lambda: [main.card.name, *config.models],
         check_model=models.resolve,
     )
@@ -197,7 +196,7 @@ async def _build(
         missing=missing,
         engine=engine,
         delivery=delivery,
-        incoming=Incoming(blobs, config.limits, workspace=workspace, clock=clock),
+        attachments=Attachments(blobs, config.limits, workspace=workspace),
         gate=Gate(
             engine=engine,
             people=People(database, clock=clock),
@@ -229,7 +228,12 @@ async def build_tools(
 ) -> tuple[list[Tool], dict[str, str]]:
     """The tools that work here, and for each of the others why it does not."""
     settings = config.plugin_settings("tools", "shell", shell.Settings)
-    sandbox, reason = await find_sandbox(settings.sandbox) if settings.enabled else (None, "")
+    limits = CommandLimits(
+        memory=settings.memory, processes=settings.processes, output=settings.output
+    )
+    sandbox, reason = (
+        await find_sandbox(settings.sandbox, limits) if settings.enabled else (None, "")
+    )
     services = Services(
         clock=clock,
         egress=door,
@@ -239,18 +243,25 @@ async def build_tools(
     )
     tools: list[Tool] = []
     missing: dict[str, str] = {}
-    # A stranger's tool is code that runs here, so it is loaded only when it is written down.
-    for name in sorted({*plugins.own_names("tools"), *config.tools}):
-        plugin = plugins.find("tools", name)
-        section = config.plugin_settings("tools", name, plugins.settings_type(plugin))
-        if not getattr(section, "enabled", True):
-            missing[name] = f"tools.{name}.enabled is false."
+    for name, plugin in _tool_plugins(config).items():
+        section = plugins.section_name(name, plugin)
+        settings_of = config.plugin_settings("tools", section, plugins.settings_type(plugin))
+        if not getattr(settings_of, "enabled", True):
+            missing[name] = f"tools.{section}.enabled is false."
             continue
         try:
-            tools.append(plugin.build(section, services))
+            tools.append(plugin.build(settings_of, services))
         except Unavailable as error:
             missing[name] = str(error)
     return tools, missing
+
+
+def _tool_plugins(config: Config) -> dict[str, Any]:
+    """Ours, and strangers' that are written down: they are code that runs here."""
+    own = {name: plugins.find("tools", name) for name in plugins.own_names("tools")}
+    sections = {plugins.section_name(name, plugin) for name, plugin in own.items()}
+    strangers = (name for name in config.tools if name not in sections)
+    return own | {name: plugins.find("tools", name) for name in strangers}
 
 
 def _channels(config: Config, clock: Clock) -> list[Channel]:

@@ -45,7 +45,7 @@ async def test_what_is_found(text, tree, arguments, found):
 
 async def test_a_catastrophic_pattern_is_stopped(workspace):
     (workspace / "a.txt").write_text("a" * 64 + "b\n")
-    settings = find_in_files.Settings(timeout=Seconds(0.3))
+    settings = find_in_files.Settings(search_timeout=Seconds(0.3))
     tool = find_in_files.build(settings, services())
     with pytest.raises(ToolError, match="took longer than"):
         await tool.call(context(workspace), '{"pattern": "(a+)+$"}')

@@ -22,7 +22,7 @@ from famulus.core.toml import KeyPath, dotted
 from famulus.core.validation import EnvironmentText, Written, build, unknown
 
 FILE_NAME = "famulus.toml"
-PLUGIN_KINDS = {"channels": "a channel", "tools": "a tool"}
+PLUGIN_KINDS = {"channels": "a channel", "tools": "a section of tools"}
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -167,12 +167,12 @@ def _plugin_sections(kind: str, tables: Any, written: Written) -> dict[str, Sect
     found = {}
     for name, table in tables.items():
         try:
-            plugin = plugins.find(kind, name)
-        except ConfigError:
-            known = plugins.names(kind)
-            raise unknown((kind, name), known, written, PLUGIN_KINDS[kind]) from None
+            section = plugins.section(kind, name)
         except ImportError as error:
             at = written.at((kind, name))
             raise ConfigError(f"{at}{kind}.{name} cannot be loaded: {error}.") from None
-        found[name] = build(plugins.settings_type(plugin), table, (kind, name), written)
+        if section is None:
+            known = list(plugins.sections(kind))
+            raise unknown((kind, name), known, written, PLUGIN_KINDS[kind])
+        found[name] = build(section, table, (kind, name), written)
     return found

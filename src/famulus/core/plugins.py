@@ -1,7 +1,8 @@
 """Plugins are found by name: a module of ours, or an entry point of another package.
 
 A plugin is a module (or any object) with `build(settings, services)` and, when it can be
-configured, a `Settings` section. The group of the entry points is `famulus.channels`,
+configured, a `Settings` section. `SECTION` names the section where that is not the plugin's name,
+so that several plugins can share one. The group of the entry points is `famulus.channels`,
 `famulus.tools` or `famulus.models`.
 """
 
@@ -66,6 +67,28 @@ def own_names(kind: str) -> list[str]:
 def names(kind: str) -> list[str]:
     """The names of all plugins of `kind`, sorted."""
     return sorted({*own_names(kind), *(entry.name for entry in _entry_points(kind))})
+
+
+def section_name(name: str, plugin: Any) -> str:
+    """What the section of the plugin `name` is called."""
+    section: str = getattr(plugin, "SECTION", name)
+    return section
+
+
+def sections(kind: str) -> dict[str, type[Section]]:
+    """All sections of `kind` by name. Imports every plugin."""
+    plugins = {name: find(kind, name) for name in names(kind)}
+    found = {section_name(name, each): settings_type(each) for name, each in plugins.items()}
+    return dict(sorted(found.items()))
+
+
+def section(kind: str, name: str) -> type[Section] | None:
+    """The section `name` of `kind`, importing no more than it takes; None if there is none."""
+    try:
+        plugin = find(kind, name)
+    except ConfigError:
+        return sections(kind).get(name)
+    return settings_type(plugin) if section_name(name, plugin) == name else None
 
 
 def settings_type(plugin: Any) -> type[Section]:

@@ -14,11 +14,13 @@ import stat
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
 
 from msgspec import Struct
 
 from famulus.core.errors import ToolError
 from famulus.core.messages import Origin
+from famulus.core.settings import Seconds, Section, doc
 
 MOUNT = "/work"
 """Where a sandboxed command sees the workspace; such a path is understood by the tools too."""
@@ -30,6 +32,13 @@ OUTPUTS = ".outputs"
 """Long outputs of tools lie here."""
 
 _DEEPEST = 40
+
+
+class FileSettings(Section, frozen=True):
+    """The tools that read, write, list and search files of the workspace."""
+
+    enabled: Annotated[bool, doc("Whether the tools are there.")] = True
+    search_timeout: Annotated[Seconds, doc("Longest time for one search.")] = Seconds(5)
 
 
 class Entry(Struct, frozen=True):

@@ -9,17 +9,15 @@ import msgspec
 from famulus.core.errors import ToolError
 from famulus.core.plugins import Services
 from famulus.core.protocols import Context, Effect, Replay, Tool
-from famulus.core.settings import Section, doc
+from famulus.core.settings import doc
 from famulus.core.tools import tool
-from famulus.core.workspace import read_bytes, write_bytes
+from famulus.core.workspace import FileSettings, read_bytes, write_bytes
 
 _MOST_BYTES = 4 * 2**20
 
 
-class Settings(Section, frozen=True):
-    """Editing files of the workspace."""
-
-    enabled: Annotated[bool, doc("Whether the tool is there.")] = True
+Settings = FileSettings
+SECTION = "files"
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,9 +17,9 @@ from famulus.core.glob import Glob
 from famulus.core.messages import Origin, Text
 from famulus.core.plugins import Services
 from famulus.core.protocols import Context, Effect, Replay, Tool, ToolAnswer
-from famulus.core.settings import Seconds, Section, doc
+from famulus.core.settings import doc
 from famulus.core.tools import tool
-from famulus.core.workspace import origin_of, read_bytes, walk
+from famulus.core.workspace import FileSettings, origin_of, read_bytes, walk
 
 _MOST_FILE = 2**20
 _MOST_BYTES = 32 * 2**20
@@ -36,11 +36,8 @@ print(json.dumps([hit for _, hit in zip(range(%d), hits)]))
 """
 
 
-class Settings(Section, frozen=True):
-    """Searching in files of the workspace."""
-
-    enabled: Annotated[bool, doc("Whether the tool is there.")] = True
-    timeout: Annotated[Seconds, doc("Longest time for one search.")] = Seconds(5)
+Settings = FileSettings
+SECTION = "files"
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,7 +54,7 @@ def build(settings: Settings, services: Services) -> Tool:
         if re.escape(arguments.pattern).replace("\\ ", " ") == arguments.pattern:
             hits = await asyncio.to_thread(_literal, arguments.pattern, list(texts.values()))
         else:
-            hits = await _regular(arguments.pattern, list(texts.values()), settings.timeout)
+            hits = await _regular(arguments.pattern, list(texts.values()), settings.search_timeout)
         return _answer(context, texts, hits, services.tool_output)
 
     return find_in_files

@@ -10,17 +10,15 @@ from famulus.core.glob import Glob
 from famulus.core.messages import Origin, Text
 from famulus.core.plugins import Services
 from famulus.core.protocols import Context, Effect, Replay, Tool, ToolAnswer
-from famulus.core.settings import Section, doc
+from famulus.core.settings import doc
 from famulus.core.tools import tool
-from famulus.core.workspace import Entry, names_of, origin_of, walk
+from famulus.core.workspace import Entry, FileSettings, names_of, origin_of, walk
 
 _MOST_SEEN = 20_000
 
 
-class Settings(Section, frozen=True):
-    """Listing the workspace."""
-
-    enabled: Annotated[bool, doc("Whether the tool is there.")] = True
+Settings = FileSettings
+SECTION = "files"
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):

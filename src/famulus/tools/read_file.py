@@ -11,17 +11,15 @@ from famulus.core.errors import ToolError
 from famulus.core.messages import Text
 from famulus.core.plugins import Services
 from famulus.core.protocols import Context, Effect, Replay, Tool, ToolAnswer
-from famulus.core.settings import Section, doc
+from famulus.core.settings import doc
 from famulus.core.tools import tool
-from famulus.core.workspace import open_file, origin_of
+from famulus.core.workspace import FileSettings, open_file, origin_of
 
 _MOST_BYTES = 16 * 2**20
 
 
-class Settings(Section, frozen=True):
-    """Reading files of the workspace."""
-
-    enabled: Annotated[bool, doc("Whether the tool is there.")] = True
+Settings = FileSettings
+SECTION = "files"
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):

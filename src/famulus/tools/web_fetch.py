@@ -20,6 +20,9 @@ _TEXT = re.compile(r"text/|application/(.*\+)?(json|xml|javascript|yaml|toml)$|^
 _HTML = ("text/html", "application/xhtml+xml")
 
 
+SECTION = "web"
+
+
 class Settings(Section, frozen=True):
     """Reading web pages."""
 

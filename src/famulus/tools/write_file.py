@@ -7,15 +7,12 @@ import msgspec
 
 from famulus.core.plugins import Services
 from famulus.core.protocols import Context, Effect, Replay, Tool
-from famulus.core.settings import Section, doc
+from famulus.core.settings import doc
 from famulus.core.tools import tool
-from famulus.core.workspace import append_bytes, write_bytes
+from famulus.core.workspace import FileSettings, append_bytes, write_bytes
 
-
-class Settings(Section, frozen=True):
-    """Writing files in the workspace."""
-
-    enabled: Annotated[bool, doc("Whether the tool is there.")] = True
+Settings = FileSettings
+SECTION = "files"
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):
