@@ -151,8 +151,9 @@ async def _build(
         model=lambda name: models.named(name) if name else main,
     )
 
-    channels = {channel.name: channel for channel in (*own, *_channels(config, clock))}
-
+    channels: dict[str, Channel] = {
+        channel.name: channel for channel in (*own, *_channels(config, clock))
+    }
     observers: list[Callable[[Event], None]] = []
 
     def emit(event: Event) -> None:

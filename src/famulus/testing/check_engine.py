@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -513,8 +513,8 @@ def _value(value: str) -> Callable[[str], Awaitable[str]]:
     return give
 
 
-def _noting(made: list[str], name: str, value: object = None) -> Callable[[str], Awaitable[object]]:
-    async def note(_: str) -> object:
+def _noting(made: list[str], name: str, value: Any = None) -> Callable[[str], Awaitable[Any]]:
+    async def note(_: str) -> Any:
         made.append(name)
         return name if value is None else value
 
