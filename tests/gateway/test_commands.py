@@ -1,0 +1,130 @@
+"""Slash commands, as they arrive over HTTP and work on real sessions."""
+
+import pytest
+
+from famulus.gateway.commands import COMMANDS, parse
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def chat(gateway):
+    """Says something and gives the reply; `chat.house` is the gateway."""
+    async with gateway() as house:
+        client = await house.browser()
+
+        async def say(text, **more):
+            async with client.post("/api/chat", json={"message": text, **more}) as answer:
+                return (await answer.json())["reply"]
+
+        say.house = house
+        yield say
+
+
+async def current(chat):
+    return str(await chat.house.sessions.current("web", "main", "owner"))
+
+
+async def test_new_begins_a_conversation_with_a_title(chat):
+    await chat("hello")
+    reply = await chat("/new Holiday   plans")
+    assert "Holiday plans" in reply
+    assert (await chat.house.sessions.find(await current(chat))).title == "Holiday plans"
+
+
+async def test_sessions_are_listed_and_switched_between(chat):
+    await chat("hello")
+    first = await current(chat)
+    await chat("/new Second")
+    listed = await chat("/sessions")
+    assert "Second" in listed
+    assert listed.count("you are here") == 1
+    assert "You are in conversation 1" in await chat("/switch 1")
+    assert await current(chat) == first
+    assert "Second" in await chat("/switch web:main:2")
+    assert "There is no conversation '9'" in await chat("/switch 9")
+    assert "Which one?" in await chat("/switch")
+    assert await current(chat) == "web:main:2"
+
+
+async def test_rename_needs_a_title(chat):
+    await chat("hello")
+    assert "What shall it be called" in await chat("/rename")
+    await chat("/rename Better")
+    assert "Better" in await chat("/info")
+
+
+async def test_delete_goes_to_another_conversation(chat):
+    await chat("in the first")
+    await chat("/new Second")
+    await chat("in the second")
+    assert "You are in 1 now" in await chat("/delete")
+    assert await chat.house.messages.latest("web:main:2", 10) == []
+    assert "You are in a new one" in await chat("/delete")
+    assert await chat("still works") == "echo: still works"
+
+
+async def test_dump_saves_markdown_in_the_workspace(chat, tmp_path):
+    assert await chat("/dump") == "There is nothing to save yet."
+    await chat("tool")
+    reply = await chat("/dump")
+    (file,) = (tmp_path / "workspace" / "dumps").iterdir()
+    assert f"dumps/{file.name}" in reply
+    text = file.read_text("utf-8")
+    assert "echo: tool" in text
+    assert "`clock` {}" in text
+
+
+async def test_stop_ends_the_running_turn_at_once(chat):
+    chat.house.agent.hold = True
+    socket = await chat.house.connect()
+    await socket.send("user_input", content="long")
+    await socket.until("turn_started")
+    assert await chat("/stop") == "Stopped."
+    assert (await socket.until("assistant_response"))["content"] == "Stopped."
+    assert await chat("/stop") == "Nothing is running here."
+
+
+async def test_model_belongs_to_the_conversation(chat):
+    assert "`mirror`" in await chat("/model")
+    assert "There is no model 'x'" in await chat("/model x")
+    await chat("/model mirror")
+    assert (await chat.house.sessions.find(await current(chat))).model == "mirror"
+    await chat("/model default")
+    assert (await chat.house.sessions.find(await current(chat))).model == ""
+
+
+@pytest.mark.parametrize("text", ["/help", "/?", "/HELP", "/help@famulus_bot"])
+async def test_help_names_every_command(chat, text):
+    reply = await chat(text)
+    assert all(f"`/{each.usage}`" in reply for each in COMMANDS)
+
+
+async def test_an_unknown_command_gets_a_hint_and_never_the_model(chat):
+    assert "Did you mean /rename?" in await chat("/renmae x")
+    assert "There is no command /memory" in await chat("/memory cats")
+    assert chat.house.agent.ran == []
+
+
+async def test_a_path_is_not_a_command(chat):
+    assert await chat("/etc/hosts is a file") == "echo: /etc/hosts is a file"
+
+
+async def test_a_command_that_is_sent_twice_is_done_once(chat):
+    await chat("hello")
+    for _ in range(2):
+        await chat("/new", message_id="m1")
+    assert await current(chat) == "web:main:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("/new", ("new", "")),
+        ("  /New  a  b ", ("new", "a  b ".strip())),
+        ("/rename\nline", ("rename", "line")),
+        ("/stop@bot now", ("stop", "now")),
+    ],
+)
+def test_a_command_is_a_name_and_an_argument(text, parsed):
+    assert parse(text) == parsed
