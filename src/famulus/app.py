@@ -154,14 +154,14 @@ async def _build(
     channels: dict[str, Channel] = {
         channel.name: channel for channel in (*own, *_channels(config, clock))
     }
+    watchers = {name: each for name, each in channels.items() if isinstance(each, Watcher)}
     observers: list[Callable[[Event], None]] = []
 
     def emit(event: Event) -> None:
         for observe in observers:
             observe(event)
-        channel = channels.get(event.channel)
-        if isinstance(channel, Watcher):
-            channel.watch(event)
+        if watcher := watchers.get(event.channel):
+            watcher.watch(event)
 
     delivery = Delivery(database, channels, clock=clock)
     slash = Slash(

@@ -187,7 +187,9 @@ class Sessions:
         """
         start = max(window_start, session.window_start)
         if session.key in self._known:
-            self._known[session.key] = msgspec.structs.replace(session, window_start=start)
+            self._known[session.key] = msgspec.structs.replace(
+                session, window_start=start, title=session.title or title
+            )
         return statement(
             "update session set updated = :now,"
             " window_start = case when :start > window_start then :start else window_start end,"
