@@ -25,6 +25,7 @@ _Chat = tuple[str, str]
 
 MAX_FRAMES = 1000
 MAX_BYTES = 8 * 1024 * 1024
+_DELTA_BYTES = 64  # about what a piece of text costs beside its characters
 _REMEMBERED = 1000
 
 _encode = msgspec.json.Encoder().encode
@@ -44,8 +45,12 @@ class _Receipt:
 
 
 class _Queued(Struct):
-    frame: Frame
+    """A frame as text, or a delta and the contents that were appended to it while it waits."""
+
     size: int
+    text: str = ""
+    delta: Frame = {}
+    contents: list[str] = []
     receipt: _Receipt | None = None
 
 
@@ -69,12 +74,16 @@ class Feed:
             if receipt:
                 receipt.settle(written=False)
             return
-        size = 200 + sum(len(value) for value in frame.values() if isinstance(value, str))
-        if not (self._queue and self._merge(self._queue[-1], frame, size)):
-            self._queue.append(_Queued(frame, size, receipt))
+        if frame["type"] == "assistant_delta":
+            size = self._put_delta(frame)
+        else:
+            text = _encode(frame).decode()
+            size = len(text)
+            self._queue.append(_Queued(size, text=text, receipt=receipt))
         self._bytes += size
         self._filled.set()
-        if len(self._queue) > MAX_FRAMES or self._bytes > MAX_BYTES:
+        full = len(self._queue) > MAX_FRAMES or self._bytes > MAX_BYTES
+        if full and len(self._queue) > 1:
             self.close()
             self._on_overflow()
 
@@ -87,7 +96,7 @@ class Feed:
         self._bytes -= queued.size
         written = False
         try:
-            await write(_encode(queued.frame).decode())
+            await write(queued.text or _joined(queued))
             written = True
         finally:
             if queued.receipt:
@@ -101,20 +110,25 @@ class Feed:
             if queued.receipt:
                 queued.receipt.settle(written=False)
 
-    @staticmethod
-    def _merge(last: _Queued, frame: Frame, size: int) -> bool:
-        """Append a delta to one of the same turn that still waits, to spare a slow client."""
-        ours = last.frame
-        if not (
-            ours["type"] == frame["type"] == "assistant_delta"
-            and ours["turn_id"] == frame["turn_id"]
+    def _put_delta(self, frame: Frame) -> int:
+        """Append to a delta of the same turn that still waits, to spare a slow client."""
+        size = len(frame["content"]) + _DELTA_BYTES
+        last = self._queue[-1] if self._queue else None
+        if (
+            last
+            and last.delta
+            and last.delta["turn_id"] == frame["turn_id"]
             and "restarted" not in frame
         ):
-            return False
-        # The queued frame may be shared with other clients.
-        last.frame = {**ours, "content": ours["content"] + frame["content"]}
-        last.size += size
-        return True
+            last.contents.append(frame["content"])
+            last.size += size
+        else:
+            self._queue.append(_Queued(size, delta=frame, contents=[frame["content"]]))
+        return size
+
+
+def _joined(queued: _Queued) -> str:
+    return _encode({**queued.delta, "content": "".join(queued.contents)}).decode()
 
 
 class Web:

@@ -47,6 +47,7 @@ GATEWAY_FILE = "gateway.json"
 """In the home while the gateway runs: `{"pid", "url", "token"}`, for this user's programs."""
 
 _SHUTDOWN_SECONDS = 3.0
+_KEEPALIVE_SECONDS = 75.0
 
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -132,6 +133,7 @@ class Server:
             self._application(),
             access_log=None,
             handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
@@ -143,10 +145,17 @@ class Server:
                 f"{settings.host} port {settings.port} cannot be used: {_reason(error)}."
                 " Stop the other program, or set another [server] port."
             ) from None
-        self._runner = runner
         port = runner.addresses[0][1]
         self.url = f"http://{_reachable(settings.host)}:{port}"
-        self._write_file()
+        try:
+            self._write_file()
+        except OSError as error:
+            await runner.cleanup()
+            raise StoreError(
+                f"{self._file} cannot be written: {_reason(error)}."
+                " Free some space, or check who owns the home folder."
+            ) from None
+        self._runner = runner
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -51,6 +51,8 @@ class Sockets:
             max_msg_size=self._limits.frame,
             heartbeat=self._heartbeat_seconds,
             timeout=_CLOSE_SECONDS,
+            # Each connection's compressor would take a quarter of a megabyte.
+            compress=False,
         )
         transport = request.transport
         abort = transport.abort if transport else lambda: None
