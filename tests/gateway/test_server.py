@@ -376,3 +376,22 @@ async def test_metrics_count_what_happened(gateway):
     assert 'famulus_tokens_total{model="mirror",way="in"} 3' in lines
     assert "famulus_websocket_clients 1" in lines
     assert any(line.startswith("famulus_resident_memory_bytes ") for line in lines)
+
+
+async def test_no_log_holds_a_password_a_token_or_a_cookie(gateway, caplog):
+    caplog.set_level("DEBUG")
+    async with gateway() as house:
+        client = await house.browser(log_in=False)
+        token = await house.tokens.create("script")
+        login = house.server.login_link().partition("#login=")[2]
+        for body in ({"password": "wrong guess"}, {"password": "open sesame"}, {"token": login}):
+            await status(client, "POST", "/api/login", json=body)
+        cookie = next(iter(client.cookie_jar)).value
+        for bearer in (token, "open sesame", house.auth.local_token, "wrong bearer"):
+            headers = {"Authorization": f"Bearer {bearer}"}
+            await status(client, "GET", "/api/history", headers=headers)
+        await status(client, "POST", "/api/chat", json={"message": "hello"})
+        secrets = [token, login, cookie, house.auth.local_token]
+    assert "path=/api/login" in caplog.text
+    for secret in (*secrets, "open sesame", "wrong guess", "wrong bearer"):
+        assert secret not in caplog.text
