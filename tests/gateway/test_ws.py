@@ -314,14 +314,24 @@ async def test_sessions_are_made_listed_loaded_renamed_archived_and_deleted(gate
         assert await house.sessions.find("web:main:1") is None
 
 
-async def test_a_session_that_is_deleted_stops_first(gateway):
+@pytest.mark.parametrize(
+    "wish", [{"kind": "delete_session"}, {"kind": "clear_history"}, {"text": "/delete"}]
+)
+async def test_what_still_runs_does_not_write_into_what_was_deleted(gateway, wish):
     async with gateway() as house:
         house.agent.hold = True
         socket = await house.connect()
-        await socket.send("user_input", content="long")
+        await socket.send("user_input", content="long", message_id="m1")
         await socket.until("turn_started")
-        await socket.send("delete_session")
-        await socket.until("session_deleted")
+        if "kind" in wish:
+            await socket.send(wish["kind"])
+        else:
+            await socket.send("user_input", content=wish["text"])
+            await socket.until("command_executed")
+        await socket.quiet()
+        house.agent.go.set()
+        async with asyncio.timeout(10):
+            await house.engine.answer("web::main:m1")
         assert await house.messages.latest("web:main:1", 10) == []
 
 
