@@ -12,7 +12,7 @@ from famulus.models.classify import classify, compiled
 RULES = compiled()
 MESSAGES = [
     json.loads(line)
-    for line in (Path(__file__).parent / "data" / "messages.jsonl").read_text("utf-8").splitlines()
+    for line in (Path(__file__).parent / "data" / "tuned.jsonl").read_text("utf-8").splitlines()
 ]
 
 
