@@ -76,6 +76,11 @@ class Assistant:
     observers: list[Callable[[Event], None]] = field(default_factory=list)
     channels: dict[str, Channel] = field(default_factory=dict)
 
+    async def drain(self) -> None:
+        """Take nothing more in; give turns time to end and replies time to go out."""
+        await self.engine.drain(self.config.engine.drain_timeout)
+        await self.delivery.drain(_SENDING_SECONDS)
+
 
 @asynccontextmanager
 async def assistant(
@@ -98,8 +103,7 @@ async def assistant(
             finally:
                 for task in receiving:
                     task.cancel()
-                await app.engine.drain(app.config.engine.drain_timeout)
-                await app.delivery.drain(_SENDING_SECONDS)
+                await app.drain()
                 for task in running:
                     task.cancel()
 

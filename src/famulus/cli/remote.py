@@ -94,7 +94,7 @@ class Remote:
 
     async def _upload(self, path: Path) -> str:
         """Hand a file over; returns the id by which a message refers to it."""
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(quote_fields=False)  # names stay as they are
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         data = await asyncio.to_thread(path.read_bytes)
         form.add_field("file", data, filename=path.name, content_type=media_type)

@@ -6,10 +6,11 @@ import signal
 import click
 
 from famulus.app import assistant
-from famulus.channels.web import Web
+from famulus.channels.web import Twin, Web
 from famulus.cli.options import Options, common
 from famulus.core.clock import Clock
 from famulus.core.logs import write_logs
+from famulus.core.protocols import Channel
 from famulus.gateway.auth import Auth
 from famulus.gateway.metrics import Metrics
 from famulus.gateway.server import Server
@@ -31,7 +32,8 @@ async def _serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     web = Web(clock=clock)
-    async with assistant(loaded, home=options.home, own=[web]) as app:
+    own: list[Channel] = [web, Twin("console", web)]
+    async with assistant(loaded, home=options.home, own=own) as app:
         web.on_reachable = app.delivery.poke
         metrics = Metrics(app.database, clock=clock)
         app.observers.append(metrics.observe)
@@ -62,4 +64,7 @@ async def _serve(options: Options) -> None:
                 click.echo(f"Open this once to log in: {server.login_link()}")
             click.echo(f"Model: {app.model.card.name}. Ctrl-C ends.")
             await stop.wait()
-            click.echo("Famulus is shutting down; what runs now goes on at the next start.")
+            click.echo("Famulus is shutting down; what does not end now resumes at the next start.")
+            # Whoever waits for an answer is still connected to get it.
+            server.state = "draining"
+            await app.drain()
