@@ -1,0 +1,107 @@
+"""A disk that is full while the program runs, and when it starts."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home on a disk of 8 MB."""
+    place = tmp_path / "home"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        reason = f"a small disk cannot be mounted: {mounted.stderr.strip()}"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def fill(home: Path) -> Callable[[], None]:
+    def fill() -> None:
+        with (home / "ballast").open("wb", buffering=0) as ballast:
+            for size in (65536, 1):
+                try:
+                    while ballast.write(b"\0" * size):
+                        pass
+                except OSError:
+                    continue
+
+    return fill
+
+
+async def test_disk_full_in_the_middle_of_a_turn(make_house, make_chat, home, fill):
+    house, chat = make_house(agent={"while_busy": "queue"}), make_chat("a")
+    model_asked = asyncio.Event()
+
+    def fill_in_second_round(turn: str, round_: int) -> None:
+        if (turn, round_) == ("a-0", 1):
+            fill()
+            model_asked.set()
+
+    house.model.on_request = fill_in_second_round
+    async with asyncio.timeout(60), house.clients(chat):
+        await house.start()
+        await chat.say()
+        await model_asked.wait()
+
+        await chat.say()
+        await chat.until(lambda chat: chat.errors)
+        (error,) = chat.errors
+        assert (error["code"], error["message_id"]) == ("busy", "a-1")
+        assert "not stored" in error["message"]
+        assert "Free some space" in error["message"]
+        async with house.session() as session:
+            for chat_id, status in (("a", 429), ("new", 503)):
+                body = {"message": "hello", "chat_id": chat_id}
+                async with session.post("/api/chat", json=body) as response:
+                    assert response.status == status
+                    assert "Free some space" in (await response.json())["error"]
+            async with session.get("/health") as response:
+                assert response.status == 200
+            async with session.get("/api/history?session_id=web:a:1") as response:
+                assert [each["role"] for each in (await response.json())["messages"]] == ["user"]
+
+        (home / "ballast").unlink()
+        await chat.say_again()
+        await chat.answered()
+        assert house.starts == 1
+        assert await house.end(signal.SIGTERM) == 0
+        await house.verify(chat)
+    assert house.model.requests == 6
+
+
+async def test_start_on_a_full_disk_says_so_and_loses_nothing(make_house, make_chat, home, fill):
+    house, chat = make_house(agent={"while_busy": "queue"}), make_chat("a")
+    house.model.on_request = lambda turn, round_: os.kill(house.process.pid, signal.SIGKILL)
+    async with asyncio.timeout(60), house.clients(chat):
+        await house.start()
+        await chat.say()
+        assert await house.end() == -signal.SIGKILL
+        house.model.on_request = lambda turn, round_: None
+        fill()
+        house.log.unlink()
+        await house.spawn()
+        assert await house.end() == 1
+        last = house.log.read_text().splitlines()[-1]
+        assert last.startswith(str(home)), last
+        assert "No space left on device. Free some space" in last
+        (home / "ballast").unlink()
+        await house.start()
+        await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+        await house.verify(chat)

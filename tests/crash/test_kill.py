@@ -1,0 +1,112 @@
+"""kill -9 at every write and at random moments: more than 200 deaths of the real program."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+# In each of the four runs at random moments; more for a soak: CRASH_KILLS=1000 pytest …
+RANDOM_KILLS = int(os.environ.get("CRASH_KILLS", "40"))
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+async def test_killed_before_inside_and_after_every_write_of_a_turn(make_house, make_chat, twice):
+    house, chat = make_house(agent={"while_busy": "queue"}), make_chat("a", twice=twice)
+    async with asyncio.timeout(180), house.clients(chat):
+        await house.start(message="a-0")
+        await chat.say()
+        await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+        writes = house.trace.read_text().splitlines()
+        # A second delivery is an insert that does nothing.
+        assert_whole_turn([writes[0], *(each for each in writes[1:] if each != writes[0])])
+        for point in ("before", "inside", "after"):
+            for number in range(1, len(writes) + 1):
+                await house.start(message=f"a-{len(chat.sent)}", number=number, point=point)
+                await chat.answered()
+                await chat.say()
+                assert await house.end() == -signal.SIGKILL, f"write {number}, {point}"
+        await house.start()
+        await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+        await house.verify(chat)
+    assert house.kills == 3 * len(writes) >= 36
+    # One of three deaths after an intent hides the outcome of a call that was made.
+    assert house.caught
+
+
+def assert_whole_turn(writes):
+    """Accept, start, three model calls, two rounds of two calls, the end, and the mark `sent`."""
+    assert writes[:3] == [
+        "insert turn",
+        "update turn",
+        "insert step done opening + insert step done model",
+    ]
+    steps = [each.removeprefix("insert step ") for each in writes[3:-2]]
+    assert sorted(steps) == sorted(
+        [
+            *("done tool:calculator", "intent tool:write_file", "acted tool:write_file"),
+            *("done tool:read_file", "intent tool:shell", "acted tool:shell"),
+            *("done model", "done model"),
+        ]
+    )
+    assert writes[-2].startswith("update turn done + insert message")
+    assert writes[-2].endswith("insert outbox")
+    assert writes[-1] == "update outbox sent"
+
+
+@pytest.mark.parametrize(
+    ("while_busy", "twice"),
+    [("queue", False), ("queue", True), ("join", False), ("steer", False)],
+    ids=["queue", "queue-twice", "join", "steer"],
+)
+async def test_killed_at_random_moments(make_house, make_chat, chance, while_busy, twice):
+    house = make_house(agent={"while_busy": while_busy})
+    chats = [make_chat(name, ahead=3, twice=twice) for name in "abc"]
+    async with asyncio.timeout(60 + 3 * RANDOM_KILLS), house.clients(*chats):
+        for _ in range(RANDOM_KILLS):
+            await house.spawn()
+            if chance.random() < 0.1:
+                await asyncio.sleep(chance.uniform(0, 0.5))
+            else:
+                await house.ready()
+                await asyncio.sleep(chance.uniform(0, 0.4))
+            await house.kill()
+        for chat in chats:
+            chat.ahead = 0
+        await house.start()
+        for chat in chats:
+            await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+        await house.verify(*chats)
+    assert house.kills == RANDOM_KILLS
+    if while_busy != "queue":
+        assert any(
+            len(frame["message_ids"]) > 1 for chat in chats for frame in chat.frames.values()
+        )
+
+
+async def test_a_turn_that_always_kills_the_program_is_given_up_with_an_answer(
+    make_house, make_chat
+):
+    house, chat = make_house(engine={"max_attempts": 5}), make_chat("a")
+    async with asyncio.timeout(60), house.clients(chat):
+        await house.start(message="a-0", number=2, point="after")
+        await chat.say()
+        assert await house.end() == -signal.SIGKILL
+        for _ in range(4):
+            # The first thing a start does is to take up the turn.
+            await house.spawn(number=1, point="after")
+            assert await house.end() == -signal.SIGKILL
+        await house.start()
+        await chat.answered()
+        await chat.say()
+        await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+    texts = [frame["content"] for frame in chat.frames.values()]
+    assert "it failed 5 attempts in a row" in texts[0]
+    assert texts[1] == "Answer to a-1: done, done"
+    assert "Traceback" not in house.log.read_text()
