@@ -1,0 +1,60 @@
+"""What a model costs."""
+
+from typing import Annotated
+
+from famulus.core.messages import Usage
+from famulus.core.settings import Section, doc
+
+_MILLION = 1_000_000
+
+
+class Price(Section, frozen=True):
+    """USD per million tokens, where a field says nothing else. What is None costs as `input` or
+    `output` does.
+    """
+
+    input: Annotated[float, doc("Input, per million tokens.", ge=0, examples=[3.0])]
+    output: Annotated[float, doc("Output, reasoning included.", ge=0, examples=[15.0])]
+    cached: Annotated[float, doc("Input that the vendor had cached.", ge=0)] | None = None
+    cache_write: Annotated[float, doc("Input that the vendor caches.", ge=0)] | None = None
+    over_tokens: (
+        Annotated[int, doc("Requests with more input than this cost the `over_` prices.", ge=1)]
+        | None
+    ) = None
+    over_input: Annotated[float, doc("Input of such a request, all of it.", ge=0)] | None = None
+    over_output: Annotated[float, doc("Output of such a request.", ge=0)] | None = None
+    over_cached: Annotated[float, doc("Cached input of such a request.", ge=0)] | None = None
+    over_cache_write: Annotated[float, doc("Caching of such a request.", ge=0)] | None = None
+    audio_input: Annotated[float, doc("Sound taken in, per million tokens.", ge=0)] | None = None
+    audio_output: Annotated[float, doc("Sound given, per million tokens.", ge=0)] | None = None
+    minute: Annotated[float, doc("Sound taken in, USD per minute.", ge=0)] | None = None
+    characters: Annotated[float, doc("Text to speak, per million characters.", ge=0)] | None = None
+
+    def at(self, input_tokens: int) -> "Price":
+        """The price of a request with so much input."""
+        if self.over_tokens is None or input_tokens <= self.over_tokens:
+            return self
+        return Price(
+            input=_first(self.over_input, self.input),
+            output=_first(self.over_output, self.output),
+            cached=self.over_cached if self.over_cached is not None else self.cached,
+            cache_write=(
+                self.over_cache_write if self.over_cache_write is not None else self.cache_write
+            ),
+        )
+
+    def usd(self, usage: Usage, *, written_tokens: int = 0) -> float:
+        """What one call cost. `written_tokens` of its input went into the vendor's cache."""
+        price = self.at(usage.input_tokens)
+        plain = max(0, usage.input_tokens - usage.cached_tokens - written_tokens)
+        millionths = (
+            plain * price.input
+            + usage.cached_tokens * _first(price.cached, price.input)
+            + written_tokens * _first(price.cache_write, price.input)
+            + usage.output_tokens * price.output
+        )
+        return millionths / _MILLION
+
+
+def _first(price: float | None, other: float) -> float:
+    return other if price is None else price
