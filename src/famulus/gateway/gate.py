@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import re
 import secrets
 from contextlib import suppress
 
 import msgspec
 
 from famulus.core.config import Limits
-from famulus.core.errors import Invalid
+from famulus.core.errors import Invalid, TooLarge
 from famulus.core.logs import correlation
 from famulus.core.messages import File, Image, Inbound, Origin, SessionKey, Text
 from famulus.core.protocols import Accepted
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 # The channels that only the owner can use: they ask for the password or sit at the machine.
 OWNED = frozenset({"web", "console"})
 
+_COMMAND = re.compile(r"\s*/(\?|[^\W\d_][\w-]*)(?=\s|$)")
 _COMMAND_SECONDS = 10.0
 
 
@@ -86,13 +88,13 @@ class Gate:
     def _check(self, inbound: Inbound) -> None:
         size = len(inbound.text.encode("utf-8", "replace"))
         if size > self._limits.message:
-            raise Invalid(
+            raise TooLarge(
                 f"The message has {size:,} bytes; the most I take is {self._limits.message:,}. "
                 "Please send it in parts or as a file."
             )
         files = sum(isinstance(part, Image | File) for part in inbound.parts)
         if files > self._limits.attachments:
-            raise Invalid(
+            raise TooLarge(
                 f"{files} attachments came; the most I take is {self._limits.attachments}."
             )
         if not files and not inbound.text.strip():
@@ -106,7 +108,6 @@ class Gate:
 
 
 def is_command(inbound: Inbound) -> bool:
-    """A slash, a letter or `?`: `/stop` is one, a path such as `/etc/hosts` is not."""
-    first = next((part.text for part in inbound.parts if isinstance(part, Text)), "").lstrip()
-    word = first[1:].split(maxsplit=1)[0] if len(first) > 1 and first[0] == "/" else ""
-    return bool(word) and "/" not in word and (word[0].isalpha() or word == "?")
+    """`/stop` and `/?` are commands; a path such as `/etc/hosts` is not."""
+    first = next((part.text for part in inbound.parts if isinstance(part, Text)), "")
+    return bool(_COMMAND.match(first))
