@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # The channels that only the owner can use: they ask for the password or sit at the machine.
 OWNED = frozenset({"web", "console"})
 
-_COMMAND = re.compile(r"\s*/(\?|[^\W\d_][\w-]*)(?=\s|$)")
+_COMMAND = re.compile(r"\s*/(\?|[^\W\d_][\w-]*)(@\w+)?(?=\s|$)")
 _COMMAND_SECONDS = 10.0
 
 
