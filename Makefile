@@ -2,8 +2,9 @@
 # make test    set everything up and pass the checks and tests
 # make bench   measure the figures that the documentation states
 # make docs    write the generated files anew
+# make catalog take the models' sizes and prices anew from maintained packages (needs uv)
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench docs catalog clean
 
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
@@ -28,6 +29,9 @@ bench: $(DEVELOP)
 
 docs: $(DEVELOP)
 	$(BIN)/python -m famulus.core.describe
+
+catalog:
+	@uv run --isolated --no-project --with litellm --with genai-prices scripts/make_catalog.py
 
 clean:
 	rm -rf .venv
