@@ -14,10 +14,12 @@ FamulusError                  says what, where and what to do next
 │   └── Busy                  a queue is full or the disk is; the sender should try again
 ├── ModelError                a model call ended without an answer
 │   ├── ModelUnavailable      network, time-out, 408, 409, 5xx, a broken stream
+│   │   └── ProviderResting   it failed so often that it is not asked for a while
 │   ├── RateLimited           429, with the seconds the vendor asks us to wait
 │   ├── ModelRejected         the vendor refuses this request; another try cannot help
 │   ├── ModelUnauthorized     the key is missing, wrong or out of credit
-│   └── ContextOverflow       the request is larger than the model's window
+│   ├── ContextOverflow       the request is larger than the model's window
+│   └── OverLimit             the call could pass a limit on cost or tokens; it was not made
 ├── ChannelError              a reply was not delivered
 │   ├── Unreachable           nobody is connected to receive it now
 │   ├── SendLater             the platform asks us to wait
@@ -91,6 +93,16 @@ class ModelError(FamulusError):
 
 
 class ModelUnavailable(ModelError):
+    """`retry_after_seconds` is 0 when nobody said how long it takes."""
+
+    def __init__(
+        self, text: str, *, provider: str = "", status: int = 0, retry_after_seconds: float = 0.0
+    ) -> None:
+        super().__init__(text, provider=provider, status=status)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderResting(ModelUnavailable):
     pass
 
 
@@ -111,6 +123,10 @@ class ModelUnauthorized(ModelError):
 
 
 class ContextOverflow(ModelError):
+    pass
+
+
+class OverLimit(ModelError):
     pass
 
 

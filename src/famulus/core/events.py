@@ -46,6 +46,12 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     arguments: str
 
 
+class Notified(Event, frozen=True, kw_only=True):
+    """Something the user should know that is not part of the answer, such as a budget that ends."""
+
+    text: str
+
+
 class CommandExecuted(Event, frozen=True, kw_only=True):
     """A slash command did its work. `current` is the session that the chat is in afterwards."""
 

@@ -107,13 +107,17 @@ class Message(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Tokens of one or more model calls. `input_tokens` includes the cached ones."""
+    """Tokens of one or more model calls. `input_tokens` includes those that were read from the
+    vendor's cache (`cached_tokens`) and written to it; `output_tokens` includes the reasoning.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cost_usd: float = 0.0
+    cache_write_tokens: int = 0
+    audio_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -122,6 +126,8 @@ class Usage(Struct, frozen=True):
             cached_tokens=self.cached_tokens + other.cached_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             cost_usd=self.cost_usd + other.cost_usd,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            audio_tokens=self.audio_tokens + other.audio_tokens,
         )
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from famulus.core.clock import Clock
 from famulus.core.errors import ConfigError
-from famulus.core.protocols import Egress, Sandbox
+from famulus.core.protocols import Egress, Ledger, Sandbox
 from famulus.core.settings import Section
 
 Built_co = TypeVar("Built_co", covariant=True)
@@ -36,6 +36,7 @@ class Services(Struct, frozen=True, kw_only=True):
     sandbox: Sandbox | None = None
     sandbox_reason: str = ""
     tool_output: int = 4000
+    ledger: Ledger | None = None
 
 
 class Unavailable(Exception):

@@ -86,10 +86,25 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ("*",)
 
 
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who a model call is made for, so that it can be booked. `kind` says what for: `chat`,
+    `compaction`, …; `job` is the schedule's, `reason` why the router chose this model.
+    """
+
+    person: str = ""
+    agent: str = ""
+    channel: str = ""
+    job: str = ""
+    turn_id: str = ""
+    kind: str = "chat"
+    reason: str = ""
+
+
 class Request(Struct, frozen=True, kw_only=True):
     """One model call. `system` and `tools` stay the same from turn to turn, so that vendors can
     cache them. `media` holds the bytes of the images in `messages` by their `blob`.
-    `session` is an opaque, stable id for vendors that route by it.
+    `session` is an opaque, stable id for vendors that route by it. `max_tokens` bounds the answer
+    where the configuration of the model does not; 0 leaves it to the vendor.
     """
 
     system: str
@@ -97,6 +112,8 @@ class Request(Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     media: Mapping[str, bytes] = {}
     session: str = ""
+    caller: Caller = Caller()
+    max_tokens: int = 0
 
 
 class TextDelta(Struct, frozen=True):
@@ -133,6 +150,33 @@ class Model(Protocol):
     card: ModelCard
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]: ...
+
+
+class Spent(Struct, frozen=True, kw_only=True):
+    """What the calls with the same `name` (a day, a model, a session) used and cost."""
+
+    name: str = ""
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """Days from the oldest on, models and sessions from the dearest on."""
+
+    total: Spent
+    by_day: tuple[Spent, ...]
+    by_model: tuple[Spent, ...]
+    by_session: tuple[Spent, ...]
+
+
+class Ledger(Protocol):
+    """Where every model call is booked."""
+
+    async def summary(self, *, days: int, person: str = "") -> Summary:
+        """The last `days` days, today included; of one person, or of all for an empty one."""
 
 
 # ---------------------------------------------------------------- tools

@@ -118,4 +118,33 @@ STEPS = (
         ),
         down=("drop table token", "drop table login"),
     ),
+    Step(
+        4,
+        "spending",
+        up=(
+            # A row with the outcome `open` is a call on its way and holds what it could cost.
+            # Costs are in billionths of a dollar. `day` is that of the configured time zone.
+            """create table spending (
+                id {identity}, at {real} not null, day text not null, session text not null,
+                turn_id text not null, person text not null, agent text not null,
+                channel text not null, job text not null, kind text not null,
+                provider text not null, model text not null, reason text not null,
+                outcome text not null, estimated integer not null default 0,
+                input_tokens bigint not null default 0, output_tokens bigint not null default 0,
+                cached_tokens bigint not null default 0,
+                cache_write_tokens bigint not null default 0,
+                reasoning_tokens bigint not null default 0,
+                audio_tokens bigint not null default 0, cost_nano bigint not null default 0,
+                price text not null)""",
+            "create index spending_day on spending (day)",
+            "create index spending_open on spending (at) where outcome = 'open'",
+            # What a limit has left: sums over `spending` that a call can be booked on atomically.
+            """create table allowance (
+                scope text not null, period text not null, cost_nano bigint not null default 0,
+                tokens bigint not null default 0, held_nano bigint not null default 0,
+                held_tokens bigint not null default 0, warned integer not null default 0,
+                primary key (scope, period))""",
+        ),
+        down=("drop table allowance", "drop table spending"),
+    ),
 )
