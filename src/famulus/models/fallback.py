@@ -1,11 +1,10 @@
 """Another model where one fails."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
-from typing import cast
+from collections.abc import AsyncIterator, Sequence
 
-from famulus.core.errors import ContextOverflow, ModelError, RateLimited
-from famulus.core.protocols import Chunk, Model, ReasoningDelta, Request, Restarted, TextDelta
+from famulus.core.errors import ContextOverflow, ModelError, ModelUnavailable, RateLimited
+from famulus.core.protocols import Chunk, Model, Request, Restarted
+from famulus.models.streamed import shown, streamed
 
 
 class Fallback:
@@ -22,21 +21,19 @@ class Fallback:
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         failed: list[tuple[str, ModelError]] = []
-        shown = False
+        visible = False
         needed_tokens = 0
         for model in self._models:
             if model.card.context_tokens <= needed_tokens:
                 continue
-            if shown:
+            if visible:
                 name, why = failed[-1]
                 yield Restarted(f"{name} failed, so {model.card.name} answers. {why}")
-                shown = False
+                visible = False
             try:
-                async with aclosing(cast("AsyncGenerator[Chunk]", model.stream(request))) as chunks:
+                async with streamed(model, request) as chunks:
                     async for chunk in chunks:
-                        shown = isinstance(chunk, TextDelta | ReasoningDelta) or (
-                            shown and not isinstance(chunk, Restarted)
-                        )
+                        visible = shown(visible, chunk)
                         yield chunk
                 return
             except ModelError as error:
@@ -50,11 +47,13 @@ def _together(failed: Sequence[tuple[str, ModelError]]) -> ModelError:
     _, first = failed[0]
     if len(failed) == 1:
         return first
-    first_kind = type(first)
     reasons = " ".join(f"{name}: {error}" for name, error in failed)
-    error = first_kind(
-        f"None of the models could answer. {reasons}", provider=first.provider, status=first.status
-    )
-    if isinstance(error, RateLimited) and isinstance(first, RateLimited):
-        error.retry_after_seconds = first.retry_after_seconds
-    return error
+    said = f"None of the models could answer. {reasons}"
+    if isinstance(first, RateLimited | ModelUnavailable):
+        return type(first)(
+            said,
+            provider=first.provider,
+            status=first.status,
+            retry_after_seconds=first.retry_after_seconds,
+        )
+    return type(first)(said, provider=first.provider, status=first.status)

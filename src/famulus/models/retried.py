@@ -1,13 +1,12 @@
 """Another try where the vendor has a bad moment."""
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
-from typing import cast
+from collections.abc import AsyncIterator, Callable
 
 from famulus.core.clock import Clock
-from famulus.core.errors import ModelUnavailable, RateLimited
-from famulus.core.protocols import Chunk, Model, ReasoningDelta, Request, Restarted, TextDelta
+from famulus.core.errors import ModelUnavailable, ProviderResting, RateLimited
+from famulus.core.protocols import Chunk, Model, Request, Restarted
+from famulus.models.streamed import shown, streamed
 
 _FIRST_WAIT_SECONDS = 1.0
 
@@ -17,7 +16,8 @@ class Retried:
 
     A wait that the vendor asks for is kept; one longer than `longest_wait_seconds` is left to
     whoever has another model. Otherwise waits are random between nothing and a bound that doubles,
-    so that many clients do not come back at once. `chance` gives numbers from 0 to 1.
+    so that many clients do not come back at once. `chance` gives numbers from 0 to 1. A provider
+    that rests is not waited for at all.
     """
 
     def __init__(
@@ -37,30 +37,28 @@ class Retried:
         self._chance = chance
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        shown = False
+        visible = False
         for attempt in range(1, self._attempts + 1):
             try:
-                async with aclosing(
-                    cast("AsyncGenerator[Chunk]", self._model.stream(request))
-                ) as chunks:
+                async with streamed(self._model, request) as chunks:
                     async for chunk in chunks:
-                        shown = isinstance(chunk, TextDelta | ReasoningDelta) or (
-                            shown and not isinstance(chunk, Restarted)
-                        )
+                        visible = shown(visible, chunk)
                         yield chunk
                 return
+            except ProviderResting:
+                raise
             except (ModelUnavailable, RateLimited) as error:
                 wait = self._wait_seconds(error, attempt)
                 if attempt == self._attempts or wait > self._longest_wait_seconds:
                     raise
                 reason = str(error)
-            if shown:
+            if visible:
                 yield Restarted(reason)
-                shown = False
+                visible = False
             await self._clock.sleep(wait)
 
     def _wait_seconds(self, error: ModelUnavailable | RateLimited, attempt: int) -> float:
-        if isinstance(error, RateLimited) and error.retry_after_seconds > 0:
+        if error.retry_after_seconds > 0:
             return error.retry_after_seconds
         bound = min(_FIRST_WAIT_SECONDS * 2.0 ** (attempt - 1), self._longest_wait_seconds)
         return self._chance() * bound
