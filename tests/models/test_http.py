@@ -26,7 +26,7 @@ from famulus.core.settings import Seconds, Secret
 from famulus.models.anthropic import Anthropic
 from famulus.models.conversation import paired
 from famulus.models.failures import retry_after
-from famulus.models.http import Events, encoded
+from famulus.models.http import Events, Lines, encoded
 from famulus.testing.check_model import ask, read
 from famulus.testing.conversations import conversations
 from famulus.testing.fake_anthropic import FakeAnthropic
@@ -96,6 +96,27 @@ def test_an_endless_event_is_refused(piece: bytes) -> None:
 def test_many_small_events_are_not_one_large_one() -> None:
     events = Events(largest=100)
     assert sum(len(events.feed(b"data: 0123456789\n\n")) for _ in range(100)) == 100
+
+
+LINES = b'\n{"a": 1}\r\n\n{"b": "\xf0\x9f\xa6\x8a"}\n  \n{"c": 3}\n{"cut'
+OBJECTS = [{"a": 1}, {"b": "\U0001f98a"}, {"c": 3}]
+
+
+@given(st.lists(st.integers(0, len(LINES)), max_size=20))
+def test_lines_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> None:
+    lines = Lines()
+    blocks = [LINES[start:end] for start, end in pairwise([0, *sorted(cuts), len(LINES)])]
+    found = [msgspec.json.decode(line) for block in blocks for line in lines.feed(block)]
+    assert found == OBJECTS
+
+
+def test_an_endless_line_is_refused_and_many_short_ones_are_not() -> None:
+    lines = Lines(largest=100)
+    assert sum(len(lines.feed(b"0123456789\n01234")) for _ in range(100)) == 100
+    for _ in range(8):
+        lines.feed(b"0123456789")
+    with pytest.raises(msgspec.DecodeError):
+        lines.feed(b"0123456789" * 2)
 
 
 # ---------------------------------------------------------------- what goes wrong

@@ -12,7 +12,7 @@ from famulus.core.protocols import Done, Request
 from famulus.core.settings import Secret
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
-from famulus.models.named import Models, configured_model
+from famulus.models.named import Models, _wire, configured_model
 from famulus.models.offline import Offline
 from famulus.models.retried import Retried
 from famulus.models.routed import Routed
@@ -71,6 +71,7 @@ def test_name_finds_its_provider(name: str, provider: str, id_: str) -> None:
         ("anthropic/claude-x", "anthropic", "a"),
         ("gpt-5.5", "openai", "b"),
         ("openrouter/meta/llama", "openrouter", "c"),
+        ("openai_responses/gpt-5.5", "openai_responses", "b"),
     ],
 )
 def test_well_known_providers_need_no_section(name: str, provider: str, key: str) -> None:
@@ -127,6 +128,51 @@ def test_missing_key_is_said_before_any_call() -> None:
         models(environment={}).named("anthropic/claude-x")
 
 
+def test_both_wires_of_a_vendor_take_its_key_and_address() -> None:
+    environment = {"OPENAI_API_KEY": "b", "OPENAI_BASE_URL": "http://proxy/v1"}
+    provider = models(environment=environment).resolve("openai_responses/gpt-5.5").provider
+    assert (provider.type, provider.base_url) == ("openai_responses", "http://proxy/v1")
+    sections = {"work": Provider(type="openai_responses")}
+    provider = models(providers=sections, environment=environment).resolve("work/gpt-5.5").provider
+    assert (provider.api_key.reveal(), provider.base_url) == ("b", "")
+
+
+@pytest.mark.parametrize(
+    ("type_", "wire"),
+    [
+        ("anthropic", "Anthropic"),
+        ("openai", "OpenAIChat"),
+        ("openrouter", "OpenAIChat"),
+        ("openai_responses", "OpenAIResponses"),
+        ("ollama", "Ollama"),
+    ],
+)
+def test_type_names_the_wire(type_: str, wire: str) -> None:
+    assert _wire(type_).__name__ == wire
+
+
+@pytest.mark.parametrize(
+    ("entry", "routing", "says"),
+    [
+        ({"reasoning": {"effort": "low"}}, {}, r"models\.m\.reasoning .* models\.m\.parameters"),
+        ({"routing": {"sort": "price"}}, {}, r"models\.m\.routing is for openrouter"),
+        ({}, {"sort": "price"}, r"providers\.x\.routing is for openrouter"),
+    ],
+)
+def test_what_a_wire_would_not_send_is_refused(
+    entry: dict[str, Any], routing: dict[str, Any], says: str
+) -> None:
+    def resolve(type_: str) -> None:
+        models(
+            providers={"x": Provider(type=type_, api_key=KEY, routing=routing)},
+            models={"m": ModelEntry(provider="x", **entry)},
+        ).resolve("m")
+
+    resolve("openrouter")
+    with pytest.raises(ConfigError, match=says):
+        resolve("anthropic")
+
+
 def test_every_wire_is_retried_and_offline_is_not() -> None:
     assert isinstance(models().named("gpt-5.5"), Retried)
     assert isinstance(models().named("offline"), Offline)
@@ -166,6 +212,7 @@ def test_found_model_is_used_when_none_is_configured() -> None:
         ({"models": {"a": ModelEntry(), "b": ModelEntry()}}, "a"),
         ({"models": {"a": ModelEntry(), "b": ModelEntry()}, "router": Router(simple="a")}, "b"),
         ({"providers": {"w": Provider(type="openai", api_key=KEY)}}, "w/gpt-5.5"),
+        ({"providers": {"w": Provider(type="openai_responses", api_key=KEY)}}, "w/gpt-5.5"),
         ({"providers": {"w": Provider(type="openai", base_url="http://x/v1")}}, ""),
     ],
 )

@@ -300,6 +300,28 @@ async def test_openrouter_reports_the_cost(
     assert done.usage.cost_usd == 0.00125
 
 
+async def test_openrouter_is_told_how_to_route_and_think(
+    openrouter: FakeOpenAI, session: aiohttp.ClientSession
+) -> None:
+    entry = ModelEntry(
+        routing={"sort": "latency", "max_price": {"prompt": 1}},
+        reasoning={"effort": "low", "exclude": True},
+    )
+    shared = {"type": "openrouter", "routing": {"sort": "price", "data_collection": "deny"}}
+    await read(build(openrouter, session, **shared), ask("Hello"))
+    await read(build(openrouter, session, entry, **shared), ask("Hello"))
+    await read(build(openrouter, session, type="openrouter"), ask("Hello"))
+    every, one, none = (received.body for received in openrouter.journal)
+    assert every["provider"] == shared["routing"]
+    assert one["provider"] == {
+        "sort": "latency",
+        "data_collection": "deny",
+        "max_price": {"prompt": 1},
+    }
+    assert one["reasoning"] == {"effort": "low", "exclude": True}
+    assert {"provider", "reasoning"}.isdisjoint(none)
+
+
 @pytest.mark.parametrize(
     ("stop", "reason"), [("length", "length"), ("content_filter", "refusal"), ("eos", "stop")]
 )
@@ -337,14 +359,6 @@ async def test_the_session_routes_to_the_vendors_cache(session: aiohttp.ClientSe
     model = OpenAIChat(CARD, Provider(), PLAIN, session)
     request = msgspec.structs.replace(ask("Hello"), session="abc")
     assert json.loads(model.body(request))["prompt_cache_key"] == "abc"
-
-
-async def test_ollama_is_found_without_its_path(
-    vendor: FakeOpenAI, session: aiohttp.ClientSession
-) -> None:
-    model = build(vendor, session, type="ollama", base_url=vendor.url.removesuffix("/v1") + "/")
-    await read(model, ask("Hello"))
-    assert vendor.journal[0].path == "/v1/chat/completions"
 
 
 async def test_the_beginning_of_the_body_stays_the_same_when_the_conversation_grows(

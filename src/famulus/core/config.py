@@ -45,8 +45,9 @@ class Provider(Section, frozen=True):
     type: Annotated[
         str,
         doc(
-            "The wire format and its defaults: `anthropic`, `openai`, `openrouter`, `ollama`, "
-            "`offline`, or the name of a plugin."
+            "The wire format and its defaults: `anthropic`, `openai` (Chat Completions, which most "
+            "other servers speak too), `openai_responses`, `openrouter`, `ollama`, `offline`, or "
+            "the name of a plugin."
         ),
     ] = "openai"
     api_key: Annotated[Secret, doc("The key; usually `${NAME_OF_A_VARIABLE}`.")] = Secret()
@@ -61,6 +62,16 @@ class Provider(Section, frozen=True):
         ),
     ] = ()
     fallback: Annotated[bool, doc("Takes the model names that no provider claims.")] = False
+    routing: Annotated[
+        dict[str, Any],
+        doc(
+            "OpenRouter's choice between its providers, just as the vendor names it: `order`, "
+            "`only`, `ignore`, `sort`, `max_price`, `data_collection`, …."
+        ),
+    ] = {}
+    keep_alive: Annotated[
+        str, doc("How long Ollama keeps a model loaded after an answer; `-1s` for ever.")
+    ] = "10m"
     timeout: Annotated[Seconds, doc("Longest silence in the middle of an answer.")] = Seconds(120)
     connect_timeout: Annotated[Seconds, doc("Longest wait for a connection.")] = Seconds(10)
 
@@ -75,6 +86,16 @@ class ModelEntry(Section, frozen=True):
     )
     temperature: Annotated[float, doc("Randomness.", ge=0, le=2, examples=[0.7])] | None = None
     top_p: Annotated[float, doc("Nucleus sampling.", ge=0, le=1, examples=[0.9])] | None = None
+    reasoning: Annotated[
+        dict[str, Any],
+        doc(
+            "How to think, for `openrouter` and `openai_responses`, just as the vendor names it: "
+            "`effort`, `max_tokens`, `exclude`, `summary`, …."
+        ),
+    ] = {}
+    routing: Annotated[
+        dict[str, Any], doc("As in `[providers]`, for this model alone; merged over that one.")
+    ] = {}
     parameters: Annotated[
         dict[str, Any], doc("Anything else for the request's body, just as the vendor names it.")
     ] = {}

@@ -10,7 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from famulus.core.messages import File, Image, Message, Origin, Part, Text, ToolCall, ToolResult
+from famulus.core.messages import (
+    File,
+    Image,
+    Message,
+    Note,
+    Origin,
+    Part,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
@@ -92,6 +102,38 @@ def is_object(text: bytes) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
+
+
+def content(
+    parts: Iterable[Part], media: Mapping[str, bytes], inputs: Iterable[str]
+) -> list[str | tuple[str, str]]:
+    """What is shown of a message: text with its lines joined, and between it the images, each as
+    its media type and base64. Notes change from turn to turn, so they come after what stays.
+    """
+    pieces: list[str | tuple[str, str]] = []
+    lines: list[str] = []
+    for part in sorted(parts, key=lambda part: isinstance(part, Note)):
+        data = image_data(part, media, inputs) if isinstance(part, Image) else None
+        if data is None:
+            lines += lines_of(part)
+            continue
+        if lines:
+            pieces.append("\n".join(lines))
+            lines = []
+        pieces.append(data)
+    return [*pieces, "\n".join(lines)] if lines else pieces
+
+
+def lines_of(part: Part) -> list[str]:
+    """A part as text, one line or none; an image as the line that stands in its place."""
+    match part:
+        case Text(text) | Note(text):
+            return [text] if text else []
+        case Image():
+            return [image_line(part)]
+        case File():
+            return [file_line(part)]
+    return []
 
 
 def image_data(

@@ -38,7 +38,8 @@ _STATUS_OF = {
     "overloaded_error": 529,
     "context_length_exceeded": 400,
 }
-# No vendor but OpenAI gives this a code of its own, and many servers that speak its format do not.
+# No vendor but OpenAI gives this a code of its own, and many servers that speak its format do not;
+# llama.cpp and Ollama say it with 500 or in the middle of the stream.
 _OVERFLOW = re.compile(
     r"prompt is too long|context[ _](length|window|size|limit)|too many (input )?tokens",
     re.IGNORECASE,
@@ -118,7 +119,8 @@ class Failures:
         no_credit = status == 402 or (status in (400, 429) and _NO_CREDIT.search(marks))
         if status == 429 and not no_credit:
             return self._rate_limited(said, retry_after(headers or {}))
-        if status in (408, 409) or status >= 500:
+        too_long = status == 413 or (status in (400, 422, 500) and _OVERFLOW.search(marks))
+        if status in (408, 409) or (status >= 500 and not too_long):
             return self.unavailable(f"is unavailable ({status}): {said}", status)
         kind: type[ModelError]
         if no_credit:
@@ -127,7 +129,7 @@ class Failures:
         elif status in (401, 403):
             kind, why = ModelUnauthorized, "does not accept the key"
             advice = f"Check providers.{who}.api_key, then run: famulus doctor"
-        elif status == 413 or (status in (400, 422) and _OVERFLOW.search(marks)):
+        elif too_long:
             kind, why = ContextOverflow, f"finds the conversation too long for {self._card.id}"
             advice = "Shorten it with /compact, or start a new one with /new."
         else:

@@ -1,8 +1,8 @@
-"""What the wire formats share: one POST, and the event stream that answers it."""
+"""What the wire formats share: one POST, and the stream of events that answers it."""
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from famulus.models.failures import Failures, Fault
 
 _LARGEST_EVENT = 16 * 1024 * 1024
 _LARGEST_ERROR = 64 * 1024
+_LARGEST_ANSWER = 4 * 1024 * 1024
 _LARGE_BODY = 256 * 1024
 _DRAIN_SECONDS = 0.25
 
@@ -31,6 +32,13 @@ class Reading(Protocol):
 
     def finish(self) -> Done:
         """The whole answer, or `ModelUnavailable` when the stream ended before it did."""
+
+
+class Cut(Protocol):
+    """Cuts a stream into events; one for each answer."""
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """The data of the events that `block` completes. Raises DecodeError at one too large."""
 
 
 class Events:
@@ -48,7 +56,6 @@ class Events:
         self._after_return = False
 
     def feed(self, block: bytes) -> list[bytes]:
-        """The data of the events that `block` completes. Raises DecodeError at one too large."""
         if self._after_return and block.startswith(b"\n"):
             block = block[1:]
             self._after_return = False
@@ -84,11 +91,32 @@ class Events:
             raise msgspec.DecodeError(f"an event is larger than {self._largest} bytes")
 
 
+class Lines:
+    """Events that are a line each, out of raw bytes cut anywhere. Empty lines are none."""
+
+    def __init__(self, largest: int = _LARGEST_EVENT) -> None:
+        self._largest = largest
+        self._size = 0
+        self._tail: list[bytes] = []
+
+    def feed(self, block: bytes) -> list[bytes]:
+        *ended, rest = block.split(b"\n")
+        if ended:
+            ended[0] = b"".join((*self._tail, ended[0]))
+            self._tail, self._size = [], 0
+        self._tail.append(rest)
+        self._size += len(rest)
+        if self._size > self._largest:
+            raise msgspec.DecodeError(f"an event is larger than {self._largest} bytes")
+        return [line for line in ended if line.strip()]
+
+
 class Endpoint:
-    """An address that answers a POST with server-sent events.
+    """An address that answers a POST with a stream of events.
 
     The session comes from outside, one per process, and must not use proxies from the
-    environment, which is aiohttp's default.
+    environment, which is aiohttp's default. `media_type` is the stream's, `cut` what cuts it.
+    `advice` is for one whose address nobody answers at.
     """
 
     def __init__(
@@ -98,12 +126,19 @@ class Endpoint:
         url: str,
         headers: Mapping[str, str],
         session: aiohttp.ClientSession,
+        *,
+        media_type: str = "text/event-stream",
+        cut: Callable[[], Cut] = Events,
+        advice: str = "",
     ) -> None:
         self._url = _checked_url(card, url)
+        self._media_type = media_type
+        self._cut = cut
+        self._advice = advice
         own = {name: value.reveal() for name, value in provider.headers.items()}
         self._headers = {
             "Content-Type": "application/json",
-            "Accept": "text/event-stream",
+            "Accept": media_type,
             # A compressor would hold back what should be shown at once.
             "Accept-Encoding": "identity",
             **headers,
@@ -119,7 +154,7 @@ class Endpoint:
 
     async def stream(self, body: bytes, reading: Reading) -> AsyncIterator[Chunk]:
         """Send `body` and give what `reading` makes of the answer, then its `Done`."""
-        events = Events()
+        events = self._cut()
         try:
             async with self._session.post(
                 self._url,
@@ -145,6 +180,20 @@ class Endpoint:
             raise self.failures.unavailable(why) from error
         yield reading.finish()
 
+    async def ask(self, url: str, body: bytes) -> bytes:
+        """The whole answer at another address of the same server; empty when it refuses."""
+        try:
+            async with self._session.post(
+                url,
+                data=body,
+                headers={**self._headers, "Accept": "application/json"},
+                timeout=self._timeout,
+                allow_redirects=False,
+            ) as response:
+                return await _read(response, _LARGEST_ANSWER) if response.status == 200 else b""
+        except (aiohttp.ClientError, OSError) as error:
+            raise self.failures.unavailable(self._broken(error)) from None
+
     def _broken(self, error: aiohttp.ClientError | OSError) -> str:
         """What happened to the connection."""
         where = f"cannot be reached at {self._url.host}:{self._url.port}"
@@ -156,17 +205,14 @@ class Endpoint:
             case aiohttp.ClientConnectorCertificateError():
                 return f"{where}: {error.certificate_error}"
             case aiohttp.ClientConnectorError():
-                return f"{where}: {error.os_error}"
+                return f"{where}: {error.os_error}{self._advice}"
         return f"broke the connection off: {str(error) or type(error).__name__}"
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         """Return when an event stream begins, else raise what the answer means."""
-        if response.status == 200 and response.content_type == "text/event-stream":
+        if response.status == 200 and response.content_type == self._media_type:
             return
-        body = b""
-        while part := await response.content.read(_LARGEST_ERROR - len(body)):
-            body += part
-        fault = Fault.of_body(body)
+        fault = Fault.of_body(await _read(response, _LARGEST_ERROR))
         if response.status != 200:
             raise self.failures.answered(response.status, fault, response.headers)
         if fault.status:  # OpenRouter reports some failures of others with "200 OK"
@@ -175,6 +221,14 @@ class Endpoint:
             f"answered with {response.content_type} instead of an event stream; "
             "is its base_url right?"
         )
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body, or its first bytes."""
+    body = b""
+    while part := await response.content.read(most - len(body)):
+        body += part
+    return body
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

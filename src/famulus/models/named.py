@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 Session = Callable[[], "aiohttp.ClientSession"]
 """Gives the process's one client session. Called when a model is asked for the first time."""
 
-_WELL_KNOWN = (*VENDORS, "ollama", "offline")
+_SAME_ACCOUNT = {"openai_responses": "openai"}  # two wires, one vendor
+_WELL_KNOWN = (*VENDORS, *_SAME_ACCOUNT, "ollama", "offline")
+_THINKING = ("openrouter", "openai_responses")
 _RUNS_ELSEWHERE = re.compile(r"[:-]cloud$")  # Ollama's names of models it only passes on to
 
 
@@ -110,6 +112,7 @@ class Models:
         else:
             section, id_ = self._provider_of(id_)
         provider = self._provider(section)
+        _check(name, entry, section, provider)
         if provider.type == "openrouter" and "/" not in id_:
             id_ = f"openrouter/{id_}"  # `openrouter/auto` is the vendor's whole name
         local = entry.local
@@ -174,18 +177,19 @@ class Models:
         if provider.type == "ollama" and not provider.base_url:
             url = provider_from("ollama", self._environment).base_url
             return msgspec.structs.replace(provider, base_url=url)
-        if provider.type not in VENDORS or provider.api_key or provider.headers:
+        vendor = _SAME_ACCOUNT.get(provider.type, provider.type)
+        if vendor not in VENDORS or provider.api_key or provider.headers:
             return provider
         if section in self._config.providers and provider.base_url:
             return provider  # a server of the user's own is never sent the vendor's key
-        key = provider_from(provider.type, self._environment).api_key
-        if not key:
+        known = provider_from(vendor, self._environment)
+        if not known.api_key:
             raise ConfigError(
                 f"providers.{section}.api_key is empty. Set it, or "
-                f"{VENDORS[provider.type].key_variable} in the environment or .env, or use "
-                "another model."
+                f"{VENDORS[vendor].key_variable} in the environment or .env, or use another model."
             )
-        return msgspec.structs.replace(provider, api_key=key)
+        url = known.base_url if section not in self._config.providers else provider.base_url
+        return msgspec.structs.replace(provider, api_key=known.api_key, base_url=url)
 
 
 def configured_model(config: Config) -> str:
@@ -195,9 +199,31 @@ def configured_model(config: Config) -> str:
     if config.models:
         return next((name for name in config.models if name != config.router.simple), "")
     for section, provider in config.providers.items():
-        if provider.type in VENDORS and provider.api_key and not provider.base_url:
-            return f"{section}/{VENDORS[provider.type].model}"
+        vendor = VENDORS.get(_SAME_ACCOUNT.get(provider.type, provider.type))
+        if vendor and provider.api_key and not provider.base_url:
+            return f"{section}/{vendor.model}"
     return ""
+
+
+def _check(name: str, entry: ModelEntry, section: str, provider: Provider) -> None:
+    """Raise `ConfigError` for what our wires would not send, rather than leave it out in silence.
+
+    What a plugin does with these fields is its own affair.
+    """
+    type_ = provider.type
+    if type_ not in _WELL_KNOWN:
+        return
+    if entry.reasoning and type_ not in _THINKING:
+        raise ConfigError(
+            f"models.{name}.reasoning is for {' and '.join(_THINKING)}, and its provider is of "
+            f"the type {type_}. Write what this vendor calls it under models.{name}.parameters."
+        )
+    if (entry.routing or provider.routing) and type_ != "openrouter":
+        where = f"models.{name}" if entry.routing else f"providers.{section}"
+        raise ConfigError(
+            f"{where}.routing is for openrouter, and the provider is of the type {type_}. "
+            "Take it out, or use a provider of the type openrouter."
+        )
 
 
 class _Later:
@@ -226,10 +252,18 @@ def _wire(type_: str) -> Callable[..., Model]:
         from famulus.models.anthropic import Anthropic  # noqa: PLC0415
 
         return Anthropic
-    if type_ in ("openai", "openrouter", "ollama"):
+    if type_ in ("openai", "openrouter"):
         from famulus.models.openai_chat import OpenAIChat  # noqa: PLC0415
 
         return OpenAIChat
+    if type_ == "openai_responses":
+        from famulus.models.openai_responses import OpenAIResponses  # noqa: PLC0415
+
+        return OpenAIResponses
+    if type_ == "ollama":
+        from famulus.models.ollama import Ollama  # noqa: PLC0415
+
+        return Ollama
     return _plugin(type_)
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions API, and whoever speaks it: OpenRouter, Ollama, vLLM, llama.cpp, …
+"""OpenAI's Chat Completions API, and whoever speaks it: OpenRouter, vLLM, llama.cpp, …
 
 https://platform.openai.com/docs/api-reference/chat. Compatible servers differ in what does no
 harm: calls without an index or an id, no usage, no `[DONE]`, the wrong `finish_reason`.
@@ -14,10 +14,8 @@ from msgspec import Struct
 
 from famulus.core.config import ModelEntry, Provider
 from famulus.core.messages import (
-    File,
     Image,
     Message,
-    Note,
     Origin,
     Part,
     Reasoning,
@@ -27,14 +25,13 @@ from famulus.core.messages import (
     Usage,
 )
 from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Request, TextDelta
-from famulus.models.conversation import arguments_of, file_line, image_data, image_line, paired
+from famulus.models.conversation import arguments_of, content, image_data, lines_of, paired
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
 
 _VENDORS = {
     "openai": "https://api.openai.com/v1",
     "openrouter": "https://openrouter.ai/api/v1",
-    "ollama": "http://localhost:11434/v1",
 }
 
 
@@ -53,20 +50,22 @@ class OpenAIChat:
         vendor = _VENDORS.get(provider.type, _VENDORS["openai"])
         base = (provider.base_url or vendor).rstrip("/")
         self._own = base == _VENDORS["openai"]
-        if provider.type == "ollama" and base.count("/") == 2:
-            base += "/v1"  # people write the server's address, as Ollama's own client wants it
         key = provider.api_key.reveal().strip()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._endpoint = Endpoint(card, provider, f"{base}/chat/completions", headers, session)
-        self._parameters = self._written(entry)
+        self._parameters = self._written(provider, entry)
 
-    def _written(self, entry: ModelEntry) -> dict[str, Any]:
+    def _written(self, provider: Provider, entry: ModelEntry) -> dict[str, Any]:
         written: dict[str, Any] = {
             "model": self.card.id,
             "stream_options": {"include_usage": True},
         }
         if self._type == "openrouter":
             written["usage"] = {"include": True}
+            if routing := {**provider.routing, **entry.routing}:
+                written["provider"] = routing
+            if entry.reasoning:
+                written["reasoning"] = entry.reasoning
         if entry.max_tokens is not None:
             # OpenAI's reasoning models refuse the old name, most other servers the new one.
             written["max_completion_tokens" if self._own else "max_tokens"] = entry.max_tokens
@@ -109,8 +108,8 @@ class OpenAIChat:
     def _messages(self, message: Message, request: Request) -> Iterator[dict[str, Any]]:
         match message.role:
             case "user":
-                if content := self._content(message.parts, request):
-                    yield {"role": "user", "content": content}
+                if shown := self._content(message.parts, request):
+                    yield {"role": "user", "content": shown}
             case "assistant":
                 yield from self._assistant(message)
             case "tool":
@@ -118,29 +117,18 @@ class OpenAIChat:
 
     def _content(self, parts: Iterable[Part], request: Request) -> str | list[dict[str, Any]]:
         """Plain text where there is nothing else: some servers take only that."""
-        blocks: list[dict[str, Any]] = []
-        lines: list[str] = []
-        # Notes change from turn to turn, so they come after what stays.
-        for part in sorted(parts, key=lambda part: isinstance(part, Note)):
-            data = None
-            if isinstance(part, Image):
-                data = image_data(part, request.media, self.card.inputs)
-            if data is None:
-                lines += _lines(part)
-                continue
-            if lines:
-                blocks.append({"type": "text", "text": "\n".join(lines)})
-                lines = []
-            url = f"data:{data[0]};base64,{data[1]}"
-            blocks.append({"type": "image_url", "image_url": {"url": url}})
-        if not blocks:
-            return "\n".join(lines)
-        if lines:
-            blocks.append({"type": "text", "text": "\n".join(lines)})
-        return blocks
+        pieces = content(parts, request.media, self.card.inputs)
+        if all(isinstance(piece, str) for piece in pieces):
+            return "".join(piece for piece in pieces if isinstance(piece, str))
+        return [
+            {"type": "text", "text": piece}
+            if isinstance(piece, str)
+            else {"type": "image_url", "image_url": {"url": f"data:{piece[0]};base64,{piece[1]}"}}
+            for piece in pieces
+        ]
 
     def _assistant(self, message: Message) -> Iterator[dict[str, Any]]:
-        text = "\n".join(line for part in message.parts for line in _lines(part))
+        text = "\n".join(line for part in message.parts for line in lines_of(part))
         calls = [
             {
                 "id": call.id,
@@ -171,21 +159,10 @@ class OpenAIChat:
                 if isinstance(part, Image) and image_data(part, request.media, self.card.inputs):
                     images += (Text(f"[Image from {result.name}]", Origin.TOOL), part)
                 else:
-                    lines += _lines(part)
+                    lines += lines_of(part)
             yield {"role": "tool", "tool_call_id": result.call_id, "content": "\n".join(lines)}
         if images:
             yield {"role": "user", "content": self._content(images, request)}
-
-
-def _lines(part: Part) -> list[str]:
-    match part:
-        case Text(text) | Note(text):
-            return [text] if text else []
-        case Image():
-            return [image_line(part)]
-        case File():
-            return [file_line(part)]
-    return []
 
 
 # ---------------------------------------------------------------- the answer

@@ -92,6 +92,8 @@ class FakeVendor(ABC):
 
     key = "key-of-the-fake-vendor"
     path: str
+    media_type = "text/event-stream"
+    streams = False  # unless the request says so
 
     def __init__(self) -> None:
         self.url = ""
@@ -153,10 +155,16 @@ class FakeVendor(ABC):
     def error_event(self, kind: str, message: str) -> bytes:
         """An error in the middle of a stream."""
 
+    def beside(self, request: web.Request, raw: bytes) -> web.Response | None:
+        """The answer to a request that is not for the model; it is in no journal."""
+        return None
+
     # ------------------------------------------------------------ serving
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
+        if (other := self.beside(request, raw)) is not None:
+            return other
         received = Received(request.path, request.headers.copy(), raw)
         if request.transport is not None:
             received.peer = request.transport.get_extra_info("peername")
@@ -183,7 +191,7 @@ class FakeVendor(ABC):
                 content_type=fault.content_type or "application/json",
             )
         answer = self._answers.popleft() if self._answers else Answer(text=("Hello.",))
-        if not received.body.get("stream"):
+        if not received.body.get("stream", self.streams):
             return web.json_response(self.whole(answer, received.body))
         return await self._stream(request, received, answer, fault)
 
@@ -191,7 +199,7 @@ class FakeVendor(ABC):
         self, request: web.Request, received: Received, answer: Answer, fault: Fault
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=dict(fault.headers))
-        response.content_type = fault.content_type or "text/event-stream"
+        response.content_type = fault.content_type or self.media_type
         await response.prepare(request)
         await self._pause(fault.first_byte_seconds, received)
         for number, event in enumerate(self.events(answer, received.body)):
