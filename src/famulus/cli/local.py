@@ -7,7 +7,9 @@ from pathlib import Path
 from famulus.app import Assistant, assistant
 from famulus.channels.console import Console, inbound
 from famulus.cli.conversation import Reply, Show
+from famulus.core.errors import Invalid
 from famulus.core.loading import Loaded
+from famulus.gateway.incoming import session_key
 
 # Another command may be using the same home; it is over in a moment.
 _LOCK_SECONDS = 30.0
@@ -31,6 +33,12 @@ class Local:
     async def ask(
         self, text: str, *, session: str = "", model: str = "", attach: Sequence[Path] = ()
     ) -> Reply:
+        if ":" in session and session_key(session).channel != self._console.name:
+            # Its replies go to that channel, so whoever waits here would wait for ever.
+            raise Invalid(
+                f"{session} is not a conversation of the terminal. The gateway can speak there:"
+                " start famulus serve and ask again."
+            )
         parts = [await self._app.attachments.from_path(path) for path in attach]
         message = inbound(text, session=session, model=model, parts=tuple(parts))
         reply = self._console.expect(message.turn_id)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
+from famulus.channels.console import CHAT
 from famulus.cli.conversation import Gateway, Reply, Show
 from famulus.core.errors import FamulusError
 from famulus.core.events import Delta, Event, ToolFinished, ToolStarted
@@ -64,7 +65,7 @@ class Remote:
         message_id = uuid4().hex
         frame: dict[str, Any] = {"type": "user_input", "content": text, "message_id": message_id}
         if session:
-            frame["session_id"] = session
+            frame["session_id"] = session if ":" in session else f"console:{CHAT}:{session}"
         if model:
             frame["model"] = model
         if attach:

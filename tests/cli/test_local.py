@@ -1,0 +1,44 @@
+"""`famulus ask` without a gateway."""
+
+import json
+
+import pytest
+
+from famulus.cli.program import run
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAMULUS_HOME", str(tmp_path))
+    monkeypatch.setenv("FAMULUS_AGENT__MODEL", "offline")
+    monkeypatch.chdir(tmp_path)
+
+    def run_ask(*arguments):
+        code = run(["ask", *arguments])
+        return code, capsys.readouterr()
+
+    return run_ask
+
+
+@pytest.mark.parametrize("session", ["web:main:1", "telegram:1", "a::b"])
+def test_a_conversation_of_another_channel_is_refused_instead_of_waiting_for_ever(ask, session):
+    code, said = ask("hello", "--session", session)
+    assert code == 1
+    assert said.err.startswith(f"{session} is not a conversation of the terminal.")
+
+
+@pytest.mark.parametrize(
+    ("session", "key"),
+    [
+        ("", "console:main:1"),
+        ("kitchen", "console:main:kitchen"),
+        ("console:kitchen", "console:kitchen:1"),
+        ("console:kitchen:7", "console:kitchen:7"),
+    ],
+)
+def test_a_conversation_of_the_terminal_is_named_in_full_or_in_part(ask, session, key):
+    code, said = ask("what is 2+3", "--json", *(["--session", session] if session else []))
+    assert code == 0
+    answer = json.loads(said.out)
+    assert answer["reply"] == "2+3 = 5"
+    assert answer["session_id"] == key
