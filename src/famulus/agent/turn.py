@@ -19,7 +19,7 @@ from famulus.agent.prompt import Prompt, opening
 from famulus.core.config import Agent as Settings
 from famulus.core.errors import ConfigError, ModelError
 from famulus.core.events import Delta
-from famulus.core.messages import Message, Note, Origin, Text, Usage, text_of
+from famulus.core.messages import Message, Note, Origin, Text, ToolCall, Usage, text_of
 from famulus.core.protocols import Done, Model, Request, Restarted, TextDelta
 from famulus.engine.turns import Answer, Closing, Ending, Turn
 
@@ -96,7 +96,12 @@ class Agent:
         for round_ in range(self._settings.max_tool_rounds + 1):
             if steered := await turn.steered():
                 turn.record.append(opening(steered))
-            done = await turn.step("model", Done, lambda _: self._ask(turn, window, model))
+            done = await turn.step(
+                "model",
+                Done,
+                lambda _: self._ask(turn, window, model),
+                last=_ends if limit is None else _always,
+            )
             usage += done.usage
             turn.record.append(Message("assistant", done.parts))
             calls = turn.record[-1].calls
@@ -172,6 +177,14 @@ class Agent:
 
 async def _open(turn: Turn, window: Window) -> Opening:
     return Opening(opening(turn.inbounds), window.start)
+
+
+def _ends(done: Done) -> bool:
+    return not any(isinstance(part, ToolCall) for part in done.parts)
+
+
+def _always(done: Done) -> bool:
+    return True
 
 
 def _plain(text: str, *, quiet: bool = False) -> Answer:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ from famulus.engine.turns import Answer, Diverged, Ending, Runner, Stopped, Supe
 from famulus.store.database import Database
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _AGAIN_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -51,6 +54,8 @@ class Embedded:
         )
         self._timers = Timers(database, clock=clock, put=self._put)
         self._answers: dict[str, list[asyncio.Future[Answer]]] = {}
+        # Turns that were accepted here and are not over, so that nobody asks the database.
+        self._open: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
         self._draining = False
         self._idle = asyncio.Event()
@@ -69,27 +74,48 @@ class Embedded:
                 f"{self._lanes.depth(lane)} messages are waiting here already. "
                 "Please wait for an answer, or send /stop."
             )
+        claimed = self._lanes.claim(lane, inbound.person) if self._group else None
+        if claimed is None or self._group is None:
+            entry = await self._store(inbound, lane=lane, session=session)
+            if entry:
+                self._put(entry)
+        else:
+            self._idle.clear()
+            stored: asyncio.Future[journal.Entry | None] = (
+                asyncio.get_running_loop().create_future()
+            )
+            claimed.task = self._group.create_task(
+                self._begin(claimed, inbound, session=session, stored=stored)
+            )
+            entry = await stored
+        return Accepted(inbound.turn_id, session, duplicate=entry is None)
+
+    async def _store(
+        self, inbound: Inbound, *, lane: str, session: str, started: bool = False
+    ) -> journal.Entry | None:
+        """The entry of a message that is on disk now; None if it was there before."""
         now = self._clock.now().timestamp()
-        insert = journal.accept(inbound, lane=lane, session=session, now=now)
+        insert = journal.accept(inbound, lane=lane, session=session, now=now, started=started)
         try:
             (result,) = await self._database.transaction([insert], durable=True)
         except (StoreFull, StoreUnavailable) as error:
             raise Busy(f"Your message was not stored: {error}", retry_after_seconds=30) from None
         if not result.rows:
-            return Accepted(inbound.turn_id, session, duplicate=True)
+            return None
+        self._open.add(inbound.turn_id)
         seq = result.rows[0]["seq"]
-        self._put(journal.entry(seq, inbound, lane=lane, session=session, now=now))
-        return Accepted(inbound.turn_id, session)
+        return journal.entry(seq, inbound, lane=lane, session=session, now=now, started=started)
 
     async def answer(self, turn_id: str) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(turn_id, []).append(future)
         try:
-            closed = await journal.closed_turn(self._database, turn_id)
-            if closed is None:
-                raise KeyError(turn_id)
-            if closed[1]:
-                return journal.decode(closed[1], Answer)
+            if turn_id not in self._open:
+                closed = await journal.closed_turn(self._database, turn_id)
+                if closed is None:
+                    raise KeyError(turn_id)
+                if closed[1]:
+                    return journal.decode(closed[1], Answer)
             return await future
         finally:
             waiting = self._answers.get(turn_id, [])
@@ -150,12 +176,39 @@ class Embedded:
     def _pump(self) -> None:
         while self._group and not self._draining and (lane := self._lanes.take()):
             self._idle.clear()
-            lane.task = self._group.create_task(self._drive(lane))
+            lane.task = self._group.create_task(self._drive(lane, lane.waiting.popleft()))
 
-    async def _drive(self, lane: Lane) -> None:
-        entry = lane.waiting.popleft()
+    async def _begin(
+        self,
+        lane: Lane,
+        inbound: Inbound,
+        *,
+        session: str,
+        stored: asyncio.Future[journal.Entry | None],
+    ) -> None:
+        """Accept a message and start its turn in one transaction, as nothing is before it.
+
+        In a task of its own: the turn goes on also when whoever brought the message has left.
+        """
         try:
-            await self._one(lane, entry)
+            entry = await self._store(inbound, lane=lane.name, session=session, started=True)
+        except asyncio.CancelledError:
+            _tell(stored, Busy("I am shutting down. Please send this again in a moment."))
+            self._release(lane)
+            raise
+        except Exception as error:  # noqa: BLE001  (whoever brought the message gets it)
+            _tell(stored, error)
+            self._release(lane)
+            return
+        _tell(stored, entry)
+        if entry is None:
+            self._release(lane)
+        else:
+            await self._drive(lane, entry, started=True)
+
+    async def _drive(self, lane: Lane, entry: journal.Entry, *, started: bool = False) -> None:
+        try:
+            await self._one(lane, entry, started=started)
         except (StoreFull, StoreUnavailable) as error:
             log.warning("turn waits for the database turn=%s error=%s", entry.id, error)
             await self._once_more(lane, entry)
@@ -168,10 +221,14 @@ class Embedded:
             log.exception("turn failed turn=%s", entry.id)
             await self._once_more(lane, entry)
         finally:
-            self._lanes.release(lane)
-            if not self._lanes.busy:
-                self._idle.set()
-            self._pump()
+            self._open.discard(entry.id)
+            self._release(lane)
+
+    def _release(self, lane: Lane) -> None:
+        self._lanes.release(lane)
+        if not self._lanes.busy:
+            self._idle.set()
+        self._pump()
 
     async def _once_more(self, lane: Lane, entry: journal.Entry) -> None:
         """Put the turn back at the head of its lane as the database knows it, after a while."""
@@ -190,13 +247,15 @@ class Embedded:
 
     # ------------------------------------------------------------ one turn
 
-    async def _one(self, lane: Lane, entry: journal.Entry) -> None:
+    async def _one(self, lane: Lane, entry: journal.Entry, *, started: bool) -> None:
         correlation.set(entry.inbound.correlation_id)
-        joined = await self._start(lane, entry)
-        again = entry.attempt > 0
-        entry = msgspec.structs.replace(
-            entry, attempt=entry.attempt + 1, strikes=entry.strikes + 1, status="running"
-        )
+        joined: list[journal.Entry] = []
+        if not started:
+            joined = await self._start(lane, entry)
+            entry = msgspec.structs.replace(
+                entry, attempt=entry.attempt + 1, strikes=entry.strikes + 1, status="running"
+            )
+        again = entry.attempt > 1
         recorded = await journal.steps(self._database, entry.id) if again else {}
         earlier = await journal.joined_inbounds(self._database, entry.id) if again else []
         turn = Turn(
@@ -307,6 +366,16 @@ class Embedded:
             )
         )
         for inbound in turn.inbounds:
+            self._open.discard(inbound.turn_id)
             for future in self._answers.pop(inbound.turn_id, ()):
-                if not future.done():
-                    future.set_result(turn.answer)
+                _tell(future, turn.answer)
+
+
+def _tell(future: asyncio.Future[T], outcome: T | Exception) -> None:
+    """Unless whoever waited has left."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -70,16 +70,22 @@ _decode_outbound = msgspec.json.Decoder(Outbound).decode
 _FENCE = "select 1 from turn where id = :turn and attempt = :attempt and status = 'running'"
 
 
-def accept(inbound: Inbound, *, lane: str, session: str, now: float) -> Statement:
+def accept(
+    inbound: Inbound, *, lane: str, session: str, now: float, started: bool = False
+) -> Statement:
+    """Put a message on disk; with `started` as a turn that runs already, in its first attempt."""
     return statement(
-        "insert into turn (id, lane, session, person, channel, status, format, parent, inbound,"
-        " created, updated) values (:id, :lane, :session, :person, :channel, 'waiting', :format,"
-        " :parent, :inbound, :now, :now) on conflict (id) do nothing returning seq",
+        "insert into turn (id, lane, session, person, channel, status, attempt, strikes, format,"
+        " parent, inbound, created, updated) values (:id, :lane, :session, :person, :channel,"
+        " :status, :attempt, :attempt, :format, :parent, :inbound, :now, :now)"
+        " on conflict (id) do nothing returning seq",
         id=inbound.turn_id,
         lane=lane,
         session=session,
         person=inbound.person,
         channel=inbound.channel,
+        status="running" if started else "waiting",
+        attempt=int(started),
         format=FORMAT,
         parent=inbound.parent,
         inbound=encode(inbound).decode(),
@@ -237,7 +243,9 @@ def clear_timer(timer: str, *, due: float | None = None) -> Statement:
     return statement("delete from timer where id = :id and due = :due", expect=1, id=timer, due=due)
 
 
-def entry(seq: int, inbound: Inbound, *, lane: str, session: str, now: float) -> Entry:
+def entry(
+    seq: int, inbound: Inbound, *, lane: str, session: str, now: float, started: bool = False
+) -> Entry:
     """The row that `accept` has just written."""
     return Entry(
         seq=seq,
@@ -245,9 +253,9 @@ def entry(seq: int, inbound: Inbound, *, lane: str, session: str, now: float) ->
         lane=lane,
         session=session,
         person=inbound.person,
-        status="waiting",
-        attempt=0,
-        strikes=0,
+        status="running" if started else "waiting",
+        attempt=int(started),
+        strikes=int(started),
         format=FORMAT,
         inbound=inbound,
         created=now,

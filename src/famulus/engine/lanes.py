@@ -64,12 +64,23 @@ class Lanes:
             lane.waiting.append(entry)
         self._list(lane)
 
+    def claim(self, name: str, person: str) -> Lane | None:
+        """The lane, marked busy, for an entry that need not wait at all; else None."""
+        if name in self._lanes or self._ring:
+            return None
+        lane = Lane(name, person)
+        if not (lane.urgent or self._has_slot(person)):
+            return None
+        self._lanes[name] = lane
+        self._occupy(lane)
+        return lane
+
     def take(self) -> Lane | None:
         """A lane that may start now, marked busy; None when there is none or no slot."""
         for person in list(self._ring):
             lanes = self._ring[person]
             self._ring.move_to_end(person)
-            free = self._total < self._slots and self._taken.get(person, 0) < self._slots_per_person
+            free = self._has_slot(person)
             lane = next((each for each in lanes if free or each.urgent), None)
             if lane is not None:
                 lanes.remove(lane)
@@ -83,6 +94,7 @@ class Lanes:
         """The lane's turn is over: give its slot back and line up again if more waits."""
         lane.busy = lane.stopping = False
         lane.turn = lane.task = None
+        lane.started.set()  # whoever waits for a start that did not come must not wait for ever
         lane.started.clear()
         self.busy -= 1
         if not lane.urgent:
@@ -94,6 +106,9 @@ class Lanes:
             self._list(lane)
         else:
             self._lanes.pop(lane.name, None)
+
+    def _has_slot(self, person: str) -> bool:
+        return self._total < self._slots and self._taken.get(person, 0) < self._slots_per_person
 
     def _occupy(self, lane: Lane) -> None:
         lane.listed = False

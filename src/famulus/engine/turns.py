@@ -123,11 +123,13 @@ class Turn:
         replay: Replay = Replay.SAFE,
         unknown: T | None = None,
         number: int | None = None,
+        last: Callable[[T], bool] = lambda _: False,
     ) -> T:
         """The outcome of `run`, made once and then read from the journal.
 
         `run` gets the step's key, the same each time. For `Replay.UNSAFE` the intent is on disk
-        before it runs; if a crash hid the outcome, the step's outcome is `unknown`.
+        before it runs; if a crash hid the outcome, the step's outcome is `unknown`. An outcome
+        that is the `last` of its turn is written by `finish`, which must follow at once.
         """
         n = self.reserve(1)[0] if number is None else number
         known = self._recorded.get(n)
@@ -146,7 +148,11 @@ class Turn:
                     durable=True,
                 )
             value = await run(f"{self.id}#{n}")
-        await self._write(self._outcome(n, name, value, acted=replay is Replay.UNSAFE))
+        outcome = self._outcome(n, name, value, acted=replay is Replay.UNSAFE)
+        if last(value):
+            self._held += outcome
+        else:
+            await self._write(outcome)
         return value
 
     async def freeze(self, name: str, kind: type[T], make: Callable[[], Awaitable[T]]) -> T:
