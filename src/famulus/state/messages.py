@@ -1,5 +1,7 @@
 """What was said. Written when a turn ends, in the transaction that ends it."""
 
+from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
@@ -23,21 +25,39 @@ class Said(Struct, frozen=True):
 
 _decode_parts = msgspec.json.Decoder(tuple[Part, ...]).decode
 _encode = msgspec.json.Encoder().encode
+_WINDOWS_KEPT = 32
 _COLUMNS = "id, session, turn_id, role, parts, created"
 
 
 class Messages:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._windows: OrderedDict[str, list[Said]] = OrderedDict()
 
     async def window(self, session: str, start: int) -> Sequence[Said]:
-        """The messages of a session from the id `start` on, oldest first."""
+        """The messages of a session from the id `start` on, oldest first.
+
+        Those that were read before are not read again: a row never changes and no id is used
+        twice, so as many rows between the same ids are the same rows.
+        """
+        known = self._windows.pop(session, [])
+        known = known[bisect_left(known, start, key=_id) :]
+        last = known[-1].id if known else start - 1
         rows = await self._database.fetch(
-            f"select {_COLUMNS} from message where session = :session and id >= :start order by id",
+            f"select known.number, {_COLUMNS} from (select count(*) as number from message"
+            " where session = :session and id >= :start and id <= :last) as known"
+            " left join message on session = :session and id > :last order by id",
             session=session,
             start=start,
+            last=last,
         )
-        return [_said(row) for row in rows]
+        if rows[0]["number"] != len(known):
+            return await self.window(session, start)  # some were deleted, so begin without any
+        known += [_said(row) for row in rows if row["id"] is not None]
+        self._windows[session] = known
+        if len(self._windows) > _WINDOWS_KEPT:
+            self._windows.popitem(last=False)
+        return list(known)
 
     async def latest(self, session: str, limit: int) -> Sequence[Said]:
         """The last `limit` messages of a session, oldest first."""
@@ -80,6 +100,10 @@ class Messages:
             )
             for n, message in enumerate(messages)
         ]
+
+
+def _id(said: Said) -> int:
+    return said.id
 
 
 def _said(row: Row) -> Said:
