@@ -37,6 +37,7 @@ class Delivery:
     ) -> None:
         self._database = database
         self._channels = channels
+        self._watchers = {name for name, each in channels.items() if isinstance(each, Watcher)}
         self._clock = clock
         self._chats: dict[tuple[str, str], _Chat] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -125,7 +126,7 @@ class Delivery:
         channel = self._channels.get(outbound.channel)
         if channel is None:
             return False
-        shows_turns = isinstance(channel, Watcher)
+        shows_turns = outbound.channel in self._watchers
         receipt = ""
         if not (outbound.quiet and not shows_turns):
             if not shows_turns:
