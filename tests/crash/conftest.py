@@ -39,6 +39,7 @@ class House:
     starts: int = 0
     caught: set[str] = field(default_factory=set)
     url: str = ""
+    token: str = ""
     process: asyncio.subprocess.Process | None = None
     _steps: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
     _serving: int = 0
@@ -105,6 +106,7 @@ class House:
             else:
                 raise AssertionError(f"the program did not start:\n{self.log.read_text()[-3000:]}")
         self.url = found[1].decode()
+        self.token = json.loads((self.home / "gateway.json").read_text())["token"]
         async with self._changed:
             self._serving = self.starts
             self._changed.notify_all()
@@ -161,8 +163,7 @@ class House:
 
     def session(self) -> ClientSession:
         """What a program on this machine uses to talk to the gateway."""
-        token = json.loads((self.home / "gateway.json").read_text())["token"]
-        return ClientSession(self.url, headers={"Authorization": f"Bearer {token}"})
+        return ClientSession(self.url, headers={"Authorization": f"Bearer {self.token}"})
 
     # ------------------------------------------------------------ what is on disk
 

@@ -22,7 +22,9 @@ async def test_killed_before_inside_and_after_every_write_of_a_turn(make_house, 
         assert await house.end(signal.SIGTERM) == 0
         writes = house.trace.read_text().splitlines()
         # A second delivery is an insert that does nothing.
-        assert_whole_turn([writes[0], *(each for each in writes[1:] if each != writes[0])])
+        assert_whole_turn(
+            [writes[0], *(each for each in writes[1:] if not each.startswith("insert turn"))]
+        )
         for point in ("before", "inside", "after"):
             for number in range(1, len(writes) + 1):
                 await house.start(message=f"a-{len(chat.sent)}", number=number, point=point)
@@ -33,27 +35,28 @@ async def test_killed_before_inside_and_after_every_write_of_a_turn(make_house, 
         await chat.answered()
         assert await house.end(signal.SIGTERM) == 0
         await house.verify(chat)
-    assert house.kills == 3 * len(writes) >= 36
+    assert house.kills == 3 * len(writes) >= 33
     # One of three deaths after an intent hides the outcome of a call that was made.
     assert house.caught
 
 
 def assert_whole_turn(writes):
-    """Accept, start, three model calls, two rounds of two calls, the end, and the mark `sent`."""
-    assert writes[:3] == [
-        "insert turn",
-        "update turn",
+    """Accept with start, two rounds of a model call and two tools, the end with the last model
+    call, and the mark `sent`.
+    """
+    assert writes[:2] == [
+        "insert turn running",
         "insert step done opening + insert step done model",
     ]
-    steps = [each.removeprefix("insert step ") for each in writes[3:-2]]
+    steps = [each.removeprefix("insert step ") for each in writes[2:-2]]
     assert sorted(steps) == sorted(
         [
             *("done tool:calculator", "intent tool:write_file", "acted tool:write_file"),
             *("done tool:read_file", "intent tool:shell", "acted tool:shell"),
-            *("done model", "done model"),
+            "done model",
         ]
     )
-    assert writes[-2].startswith("update turn done + insert message")
+    assert writes[-2].startswith("insert step done model + update turn done + insert message")
     assert writes[-2].endswith("insert outbox")
     assert writes[-1] == "update outbox sent"
 
@@ -110,3 +113,27 @@ async def test_a_turn_that_always_kills_the_program_is_given_up_with_an_answer(
     assert "it failed 5 attempts in a row" in texts[0]
     assert texts[1] == "Answer to a-1: done, done"
     assert "Traceback" not in house.log.read_text()
+
+
+async def test_a_command_is_done_once(make_house, make_chat):
+    house, chat = make_house(), make_chat("a", twice=True)
+    async with asyncio.timeout(120), house.clients(chat):
+        await house.start(message="a-0")
+        await chat.say("/new first")
+        await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+        writes = len(house.trace.read_text().splitlines())
+        for point in ("inside", "after"):
+            for number in range(1, writes + 1):
+                await house.start(message=f"a-{len(chat.sent)}", number=number, point=point)
+                await chat.answered()
+                await chat.say("/new next")
+                assert await house.end() == -signal.SIGKILL, f"write {number}, {point}"
+        await house.start()
+        await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+    said = [frame["content"].partition(" “")[0] for frame in chat.frames.values()]
+    # The first conversation was there before the first command.
+    assert said == [f"New conversation {n + 2}" for n in range(len(chat.sent))]
+    assert house.rows("select count(*) from session") == [(len(chat.sent) + 1,)]
+    assert house.rows("select dialog_id from chat") == [(str(len(chat.sent) + 1),)]

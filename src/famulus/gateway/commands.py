@@ -37,12 +37,15 @@ class Told(Struct, frozen=True):
 
 
 class Call(NamedTuple):
-    """A command on its way. `argument` is what stands behind its name."""
+    """A command on its way. `argument` is what stands behind its name, `dialog` the number of the
+    conversation that it may make.
+    """
 
     key: SessionKey
     person: str
     argument: str
     at: datetime
+    dialog: str
 
     @property
     def session(self) -> str:
@@ -80,7 +83,10 @@ class Slash:
             await self._inner.run(turn)
             return
         name, argument = parse(turn.inbound.text)
-        call = Call(SessionKey.parse(turn.session), turn.person, argument, turn.inbound.at)
+        key = SessionKey.parse(turn.session)
+        # On disk before it is used: after a crash the command makes the same one, not another.
+        dialog = await turn.step("dialog", str, lambda _: self._dialog(name, key))
+        call = Call(key, turn.person, argument, turn.inbound.at, dialog)
         told = await turn.step("command", Told, lambda _: self._do(name, call))
         if name in _BY_NAME:
             turn.emit(
@@ -112,6 +118,9 @@ class Slash:
         text = "This command could not be done. Please try it again."
         return Closing(answer=Answer(parts=(Text(text, Origin.ASSISTANT),)))
 
+    async def _dialog(self, name: str, key: SessionKey) -> str:
+        return await self._sessions.next_dialog(key.channel, key.chat_id) if name == "new" else ""
+
     async def _do(self, name: str, call: Call) -> Told:
         command = _BY_NAME.get(name)
         if command is None:
@@ -125,9 +134,9 @@ class Slash:
 
     async def new(self, call: Call) -> Told:
         title = _title(call.argument)
-        key = await self._sessions.create(
-            call.key.channel, call.key.chat_id, call.person, title=title
-        )
+        key = SessionKey(call.key.channel, call.key.chat_id, call.dialog)
+        await self._sessions.ensure(key, call.person, title=title)
+        await self._sessions.switch(key)
         named = f" “{title}”" if title else ""
         return Told(f"New conversation {key.dialog_id}{named}.", str(key), title)
 

@@ -60,17 +60,21 @@ class Sessions:
     async def create(
         self, channel: str, chat_id: str, person: str, *, title: str = ""
     ) -> SessionKey:
-        """Add a dialog to a chat and make it the current one. Dialogs are numbered per chat."""
+        """Add a dialog to a chat and make it the current one."""
+        key = SessionKey(channel, chat_id, await self.next_dialog(channel, chat_id))
+        await self.ensure(key, person, title=title)
+        await self.switch(key)
+        return key
+
+    async def next_dialog(self, channel: str, chat_id: str) -> str:
+        """The number of a chat's next dialog."""
         rows = await self._database.fetch(
             "select dialog_id from session where channel = :channel and chat_id = :chat",
             channel=channel,
             chat=chat_id,
         )
         numbers = [int(row["dialog_id"]) for row in rows if row["dialog_id"].isdigit()]
-        key = SessionKey(channel, chat_id, str(max(numbers, default=0) + 1))
-        await self.ensure(key, person, title=title)
-        await self.switch(key)
-        return key
+        return str(max(numbers, default=0) + 1)
 
     async def ensure(self, key: SessionKey, person: str, *, title: str = "") -> Session:
         """The session of `key`, made if it is new."""

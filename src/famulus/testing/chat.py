@@ -20,6 +20,7 @@ class Chat:
         self.name = name
         self.ahead = ahead
         self.sent: list[str] = []
+        self.texts: dict[str, str] = {}
         self.open: list[str] = []
         self.answers: dict[str, str] = {}
         self.frames: dict[str, dict[str, Any]] = {}
@@ -29,8 +30,10 @@ class Chat:
         self._socket: ClientWebSocketResponse | None = None
         self._changed = asyncio.Condition()
 
-    async def say(self) -> str:
+    async def say(self, text: str = "") -> str:
+        """Send the next message, by default one for the model; its id."""
         message = f"{self.name}-{len(self.sent)}"
+        self.texts[message] = text or f"Please do {message}."
         self.sent.append(message)
         self.open.append(message)
         await self._send(message)
@@ -63,7 +66,7 @@ class Chat:
                     self._socket = None
 
     async def _send(self, message: str) -> None:
-        frame = {"type": "user_input", "content": f"Please do {message}.", "message_id": message}
+        frame = {"type": "user_input", "content": self.texts[message], "message_id": message}
         for _ in range(self._copies):
             if self._socket:
                 with contextlib.suppress(ClientError, ConnectionError):
