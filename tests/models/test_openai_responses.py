@@ -226,6 +226,7 @@ async def test_the_answer_is_what_the_vendors_sdk_reads(
             usage.output_tokens,
             usage.input_tokens_details.cached_tokens,
             usage.output_tokens_details.reasoning_tokens,
+            cache_write_tokens=usage.input_tokens_details.cache_write_tokens,
         )
     assert done.reason == "tool_calls"
 
@@ -372,6 +373,37 @@ async def test_a_model_that_does_not_think_is_not_asked_for_thoughts(
 ) -> None:
     card = msgspec.structs.replace(CARD, id=id_)
     assert answer_of(await read(build(vendor, session, card=card), ask("Hello"))).model == id_
+
+
+async def test_a_model_that_refuses_to_give_its_thoughts_is_asked_without(
+    vendor: FakeResponses, model: OpenAIResponses
+) -> None:
+    message = "Encrypted content is not supported with this model."
+    vendor.fail(Fault(status=400, message=message, param="include"))
+    assert answer_of(await read(model, ask("Hello"))).parts == (said("Hello."),)
+    first, second = vendor.journal
+    assert first.body.pop("include")
+    assert first.body == second.body
+
+
+async def test_thoughts_that_the_vendor_can_read_no_more_are_left_out(
+    vendor: FakeResponses, model: OpenAIResponses
+) -> None:
+    vendor.say(Answer(reasoning=("Hm.",), text=("Yes.",)))
+    parts = answer_of(await read(model, ask("Hello"))).parts
+    message = "The encrypted content for item rs_1 could not be verified."
+    vendor.fail(Fault(status=400, kind="invalid_encrypted_content", message=message))
+    await read(model, after(*parts))
+    _, refused, taken = vendor.journal
+    assert [item.get("type") for item in refused.body["input"]] == [None, "reasoning", None]
+    assert [item.get("type") for item in taken.body["input"]] == [None, None]
+
+
+async def test_a_second_refusal_is_final(vendor: FakeResponses, model: OpenAIResponses) -> None:
+    vendor.fail(*[Fault(status=400, message="Bad encrypted content.")] * 2)
+    with pytest.raises(ModelRejected):
+        await read(model, ask("Hello"))
+    assert len(vendor.journal) == 2
 
 
 async def test_text_and_thoughts_are_streamed(

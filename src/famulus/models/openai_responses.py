@@ -5,15 +5,17 @@ thoughts come encrypted and go back as they came.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import aiohttp
 import msgspec
 from msgspec import Struct
 
 from famulus.core.config import ModelEntry, Provider
+from famulus.core.errors import ModelRejected
 from famulus.core.messages import (
     Message,
     Origin,
@@ -78,13 +80,33 @@ class OpenAIResponses:
             written["reasoning"] = entry.reasoning
         return written | entry.parameters
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        reading = _Reading(self.card, self._thinker, self._endpoint.failures)
-        return self._endpoint.stream(self.body(request), reading)
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        try:
+            async with aclosing(self._answer(self.body(request))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        except ModelRejected as error:
+            # Said before an answer begins: by a model that does not think, and where the key of
+            # another organisation has taken the place of the one that made the thoughts.
+            if "encrypted content" not in str(error).lower():
+                raise
+        async with aclosing(self._answer(self.body(request, thoughts=False))) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
-    def body(self, request: Request) -> bytes:
-        """The body of a request. Everything before the newest message is the same every time."""
+    def _answer(self, body: bytes) -> AsyncGenerator[Chunk]:
+        reading = _Reading(self.card, self._thinker, self._endpoint.failures)
+        return cast("AsyncGenerator[Chunk]", self._endpoint.stream(body, reading))
+
+    def body(self, request: Request, *, thoughts: bool = True) -> bytes:
+        """The body of a request. Everything before the newest message is the same every time.
+
+        Without `thoughts` none are sent and none are asked for.
+        """
         body = {**self._parameters, "stream": True}
+        if not thoughts:
+            body.pop("include", None)
         if request.session and self._own:
             body["prompt_cache_key"] = request.session
         if request.tools:
@@ -102,17 +124,17 @@ class OpenAIResponses:
             body["instructions"] = request.system
         items: list[Item] = []
         for message in paired(request.messages):
-            items += self._items(message, request)
+            items += self._items(message, request, thoughts=thoughts)
         body["input"] = items or [{"role": "user", "content": "(No message.)"}]
         return encoded(body)
 
-    def _items(self, message: Message, request: Request) -> Iterator[Item]:
+    def _items(self, message: Message, request: Request, *, thoughts: bool) -> Iterator[Item]:
         match message.role:
             case "user":
                 if shown := self._content(message.parts, request):
                     yield {"role": "user", "content": shown}
             case "assistant":
-                yield from self._assistant(message)
+                yield from self._assistant(message, thoughts=thoughts)
             case "tool":
                 for result in message.parts:
                     if isinstance(result, ToolResult):
@@ -122,14 +144,15 @@ class OpenAIResponses:
                             "output": self._output(result, request),
                         }
 
-    def _assistant(self, message: Message) -> Iterator[Item]:
+    def _assistant(self, message: Message, *, thoughts: bool) -> Iterator[Item]:
         """The items in their order. A thought that leads to nothing would be refused."""
-        thoughts: list[Item] = []
+        before: list[Item] = []
         for part in message.parts:
             item: Item
             match part:
                 case Reasoning(_, self._thinker, opaque) if is_object(opaque.encode()):
-                    thoughts.append(msgspec.Raw(opaque.encode()))
+                    if thoughts:
+                        before.append(msgspec.Raw(opaque.encode()))
                     continue
                 case ToolCall():
                     item = {
@@ -143,8 +166,8 @@ class OpenAIResponses:
                     if not lines:
                         continue
                     item = {"role": "assistant", "content": lines[0]}
-            yield from thoughts
-            thoughts = []
+            yield from before
+            before = []
             yield item
 
     def _content(self, parts: Iterable[Part], request: Request) -> str | list[dict[str, Any]]:
@@ -172,6 +195,7 @@ class OpenAIResponses:
 
 class _InputDetails(Struct, gc=False):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _OutputDetails(Struct, gc=False):
@@ -290,6 +314,7 @@ class _Reading:
                 output_tokens=usage.output_tokens or 0,
                 cached_tokens=read.cached_tokens or 0,
                 reasoning_tokens=written.reasoning_tokens or 0,
+                cache_write_tokens=read.cache_write_tokens or 0,
             ),
             reason=self._reason(parts),
             model=self._response.model or self._card.id,

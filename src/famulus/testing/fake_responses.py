@@ -166,7 +166,7 @@ def _ended(answer: Answer, body: Any) -> dict[str, Any]:
     ended["incomplete_details"] = {"reason": answer.stop} if cut else None
     ended["usage"] = {
         "input_tokens": answer.input_tokens,
-        "input_tokens_details": {"cached_tokens": answer.cached_tokens, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": answer.cached_tokens, "cache_write_tokens": 3},
         "output_tokens": answer.output_tokens,
         "output_tokens_details": {"reasoning_tokens": len(answer.reasoning)},
         "total_tokens": answer.input_tokens + answer.output_tokens,
