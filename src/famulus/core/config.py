@@ -165,6 +165,42 @@ class Router(Section, frozen=True):
     rules: Annotated[tuple[Rule, ...], doc("Rules beside the built-in ones.")] = ()
 
 
+class SpendingLimits(Section, frozen=True):
+    """Limits for a `person:`, an `agent:`, a `channel:` or a `job:`, such as `"person:alice"`."""
+
+    daily_limit_usd: Annotated[float, doc("Most to spend in a day; 0: no limit.", ge=0)] = 0.0
+    monthly_limit_usd: Annotated[float, doc("Most to spend in a month; 0: no limit.", ge=0)] = 0.0
+    daily_limit_tokens: Annotated[
+        int, doc("Most tokens in a day, input and output together; 0: no limit.", ge=0)
+    ] = 0
+    monthly_limit_tokens: Annotated[int, doc("Most tokens in a month; 0: no limit.", ge=0)] = 0
+
+
+class Cost(SpendingLimits, frozen=True):
+    """What model calls may cost. No call is made that could pass a limit."""
+
+    enabled: Annotated[bool, doc("Whether calls are booked and limits kept.")] = True
+    warn_at_percent: Annotated[
+        int, doc("Part of a limit at which you are warned, once; 0: never.", ge=0, le=100)
+    ] = 80
+    over_limit: Annotated[
+        str, doc('`"refuse"`, or the model that takes over when a call could pass a limit.')
+    ] = "refuse"
+    allow_unknown_price: Annotated[
+        bool, doc("Whether a limit in USD lets a model pass whose price is not known.")
+    ] = False
+    max_tokens: Annotated[
+        int,
+        doc(
+            "Longest answer while a limit applies, of models without `max_tokens` of their own: "
+            "what a call can cost must be known before it is made.",
+            ge=1,
+        ),
+    ] = 8192
+    timezone: Annotated[str, doc("IANA name of the zone whose midnights part the days.")] = "UTC"
+    limits: Annotated[dict[str, SpendingLimits], doc("More limits, by who causes the cost.")] = {}
+
+
 class Engine(Section, frozen=True):
     """How turns are run."""
 
@@ -216,6 +252,7 @@ class Config(Section, frozen=True):
     models: Annotated[dict[str, ModelEntry], doc("Models, under names of yours.")] = {}
     agent: Agent = Agent()
     router: Router = Router()
+    cost: Cost = Cost()
     engine: Engine = Engine()
     limits: Limits = Limits()
     logging: Logging = Logging()

@@ -84,12 +84,15 @@ class Busy(Refused):
 
 
 class ModelError(FamulusError):
-    """`provider` names who failed, so that the text can say it."""
+    """`provider` names who failed, so that the text can say it. `sent` is false when the request
+    did not get there, so that nobody can charge for it.
+    """
 
     def __init__(self, text: str, *, provider: str = "", status: int = 0) -> None:
         super().__init__(text)
         self.provider = provider
         self.status = status
+        self.sent = True
 
 
 class ModelUnavailable(ModelError):

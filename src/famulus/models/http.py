@@ -20,6 +20,7 @@ _LARGEST_ERROR = 64 * 1024
 _LARGEST_ANSWER = 4 * 1024 * 1024
 _LARGE_BODY = 256 * 1024
 _DRAIN_SECONDS = 0.25
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class Reading(Protocol):
@@ -174,7 +175,9 @@ class Endpoint:
                         break
         except (aiohttp.ClientError, OSError) as error:
             # Not `from error`: aiohttp's errors hold the request with the key in its headers.
-            raise self.failures.unavailable(self._broken(error)) from None
+            failure = self.failures.unavailable(self._broken(error))
+            failure.sent = not isinstance(error, _NEVER_SENT)
+            raise failure from None
         except (msgspec.DecodeError, RecursionError) as error:
             why = f"sent an answer that makes no sense: {error}"
             raise self.failures.unavailable(why) from error

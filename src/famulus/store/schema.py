@@ -125,7 +125,7 @@ STEPS = (
             # A row with the outcome `open` is a call on its way and holds what it could cost.
             # Costs are in billionths of a dollar. `day` is that of the configured time zone.
             """create table spending (
-                id {identity}, at {real} not null, day text not null, session text not null,
+                id text primary key, at {real} not null, day text not null, session text not null,
                 turn_id text not null, person text not null, agent text not null,
                 channel text not null, job text not null, kind text not null,
                 provider text not null, model text not null, reason text not null,

@@ -1,0 +1,176 @@
+"""Books each call to a vendor before it is made, and again when it is known what it cost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from famulus.core.config import ModelEntry
+from famulus.core.errors import ModelError, OverLimit
+from famulus.core.messages import Image, ToolResult, Usage
+from famulus.core.prices import Price
+from famulus.core.protocols import Chunk, Done, Model, ReasoningDelta, Request, TextDelta
+from famulus.models.streamed import streamed
+from famulus.state.budget import Bound, Budget, Held
+from famulus.state.limits import NANO, UNLIMITED, Limit
+from famulus.state.spending import Bill, Call
+
+# No token of the vocabularies in use is shorter than a byte of UTF-8. What the vendors put around
+# a prompt is less than our JSON around it, but for what they add once.
+_MOST_ADDED_TOKENS = 500
+_MOST_TOKENS_PER_IMAGE = 5000
+# Real texts have three or four bytes a token, and no language or code as little as two.
+_LIKELY_BYTES_PER_TOKEN = 2
+_LIKELY_TOKENS_PER_IMAGE = 1600
+
+_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_encode = msgspec.json.Encoder().encode
+
+
+class Budgeted:
+    """One wire, each of whose calls is booked. It stands inside of what calls a model again.
+
+    Where a limit holds, the most that the call can cost is booked first, and `OverLimit` is raised
+    when that is too much; an answer gets a bound on its length then, if `entry` sets none. Beside
+    the `ModelError` kinds it lets through what the database raises before a call.
+    """
+
+    def __init__(self, model: Model, entry: ModelEntry, budget: Budget) -> None:
+        self.card = model.card
+        self._model = model
+        self._budget = budget
+        self._price = model.card.price
+        self._price_text = _written(self._price)
+        self._own_bound = _bound_of(entry)
+        most = budget.settings.max_tokens
+        self._bound = self._own_bound or min(most, model.card.max_output_tokens or most)
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        call = self._call(request)
+        held = None
+        if limits := self._budget.limits(request.caller):
+            held = await self._hold(request, call, limits)
+            if not self._own_bound:
+                request = msgspec.structs.replace(request, max_tokens=self._bound)
+        bill: Bill | None = None
+        received = 0
+        outcome, free = "failed", False
+        try:
+            async with streamed(self._model, request) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, TextDelta | ReasoningDelta):
+                        received += len(chunk.text.encode("utf-8", "replace"))
+                    elif isinstance(chunk, Done):
+                        bill = self._bill(chunk.usage, request, received)
+                        self._book(call, bill, held)
+                        yield _priced(chunk, bill)
+                        return
+                    yield chunk
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = "cancelled"
+            raise
+        except ModelError as error:
+            free = not received and (error.status >= 400 or not error.sent)
+            raise
+        finally:
+            if bill is None:
+                usage = Usage() if free else _likely(request, received)
+                cost = self._cost_nano(usage)
+                bill = Bill(usage=usage, cost_nano=cost, outcome=outcome, estimated=not free)
+                self._book(call, bill, held)
+
+    def _call(self, request: Request) -> Call:
+        caller = request.caller
+        return Call(
+            provider=self.card.provider,
+            model=self.card.id,
+            price=self._price_text,
+            session=request.session,
+            turn_id=caller.turn_id,
+            person=caller.person,
+            agent=caller.agent,
+            channel=caller.channel,
+            job=caller.job,
+            kind=caller.kind,
+            reason=caller.reason,
+        )
+
+    async def _hold(self, request: Request, call: Call, limits: tuple[Limit, ...]) -> Held:
+        settings = self._budget.settings
+        free = self.card.local or settings.allow_unknown_price
+        if self._price is None and not free and any(each.cost_nano < UNLIMITED for each in limits):
+            raise OverLimit(
+                f"A limit in USD holds, and what {self.card.id} costs is not known. Write "
+                f"models.{self.card.name}.price, or set cost.allow_unknown_price to true."
+            )
+        size, images = _size(request)
+        input_tokens = size + _MOST_ADDED_TOKENS + images * _MOST_TOKENS_PER_IMAGE
+        usage = Usage(input_tokens=input_tokens, output_tokens=self._bound)
+        cached = msgspec.structs.replace(usage, cache_write_tokens=input_tokens)
+        cost = max(self._cost_nano(usage), self._cost_nano(cached))
+        return await self._budget.hold(call, Bound(cost, input_tokens, self._bound), limits)
+
+    def _bill(self, usage: Usage, request: Request, received: int) -> Bill:
+        """What an answer cost. Some servers do not say what it used."""
+        estimated = not (usage.input_tokens or usage.output_tokens)
+        if estimated:
+            cost_usd = usage.cost_usd
+            usage = msgspec.structs.replace(_likely(request, received), cost_usd=cost_usd)
+        cost = self._cost_nano(usage)
+        return Bill(usage=usage, cost_nano=cost, outcome="ok", estimated=estimated)
+
+    def _cost_nano(self, usage: Usage) -> int:
+        """A cost that the vendor states counts for more than any table of prices."""
+        if usage.cost_usd > 0:
+            return round(usage.cost_usd * NANO)
+        if self.card.local or self._price is None:
+            return 0
+        return round(self._price.usd(usage, written_tokens=usage.cache_write_tokens) * NANO)
+
+    def _book(self, call: Call, bill: Bill, held: Held | None) -> None:
+        if held:
+            self._budget.settle(held, call, bill)
+        else:
+            self._budget.book(call, bill)
+
+
+def _priced(done: Done, bill: Bill) -> Done:
+    usage = msgspec.structs.replace(bill.usage, cost_usd=bill.cost_nano / NANO)
+    return msgspec.structs.replace(done, usage=usage)
+
+
+def _likely(request: Request, received: int) -> Usage:
+    """What a call that nobody counted used, rather too much than too little."""
+    size, images = _size(request)
+    return Usage(
+        input_tokens=size // _LIKELY_BYTES_PER_TOKEN + images * _LIKELY_TOKENS_PER_IMAGE,
+        output_tokens=received // _LIKELY_BYTES_PER_TOKEN,
+    )
+
+
+def _size(request: Request) -> tuple[int, int]:
+    """The bytes of the texts of a request, JSON around them included, and its pictures."""
+    texts: Any = (request.system, request.messages, request.tools)
+    try:
+        size = len(_encode(texts))
+    except UnicodeEncodeError:  # half of a surrogate pair
+        size = len(repr(texts).encode("utf-8", "replace"))
+    if not request.media:
+        return size, 0
+    parts = [part for message in request.messages for part in message.parts]
+    parts += [each for part in parts if isinstance(part, ToolResult) for each in part.parts]
+    return size, sum(isinstance(part, Image) for part in parts)
+
+
+def _bound_of(entry: ModelEntry) -> int:
+    """The longest answer that the configuration lets the vendor give; 0 when it does not say."""
+    written = [entry.max_tokens, *(entry.parameters.get(name) for name in _BOUNDS)]
+    return max((most for most in written if isinstance(most, int)), default=0)
+
+
+def _written(price: Price | None) -> str:
+    if price is None:
+        return ""
+    given = {name: each for name, each in msgspec.structs.asdict(price).items() if each is not None}
+    return _encode(given).decode()
