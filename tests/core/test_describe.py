@@ -64,9 +64,17 @@ def test_the_example_loads_and_changes_nothing(tmp_path: Path) -> None:
 def test_the_examples_of_what_has_no_default_load_too(tmp_path: Path) -> None:
     config = loaded(re.sub(r"(?m)^#(?=[\[\w])", "", example()), tmp_path)
     assert config.providers == {"NAME": Provider()}
-    assert config.models["NAME"] == ModelEntry(
-        max_tokens=8192, temperature=0.7, top_p=0.9, local=True
+    entry = config.models["NAME"]
+    assert msgspec.structs.replace(entry, price=None) == ModelEntry(
+        max_tokens=8192,
+        temperature=0.7,
+        top_p=0.9,
+        inputs=("text", "image"),
+        context_tokens=128_000,
+        local=True,
     )
+    assert entry.price is not None
+    assert (entry.price.input, entry.price.over_input) == (3.0, 6.0)
     assert config.router.rules == (Rule(class_="simple", pattern="^(hi|hello)$"),)
 
 

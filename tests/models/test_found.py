@@ -6,7 +6,8 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 
-from famulus.models.found import find_model, provider_from
+from famulus.models.found import find_model
+from famulus.models.vendors import provider_from
 
 pytestmark = pytest.mark.anyio
 

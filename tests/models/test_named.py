@@ -12,10 +12,11 @@ from famulus.core.protocols import Done, Request
 from famulus.core.settings import Secret
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
-from famulus.models.named import Models, _wire, configured_model
+from famulus.models.named import Models, configured_model
 from famulus.models.offline import Offline
 from famulus.models.retried import Retried
 from famulus.models.routed import Routed
+from famulus.models.wires import wire
 
 KEY = Secret("k")
 KEYS = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "b", "OPENROUTER_API_KEY": "c"}
@@ -138,7 +139,7 @@ def test_both_wires_of_a_vendor_take_its_key_and_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "wire"),
+    ("type_", "name"),
     [
         ("anthropic", "Anthropic"),
         ("openai", "OpenAIChat"),
@@ -147,8 +148,8 @@ def test_both_wires_of_a_vendor_take_its_key_and_address() -> None:
         ("ollama", "Ollama"),
     ],
 )
-def test_type_names_the_wire(type_: str, wire: str) -> None:
-    assert _wire(type_).__name__ == wire
+def test_type_names_the_wire(type_: str, name: str) -> None:
+    assert wire(type_).__name__ == name
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal, TypeVar
 
+from famulus.core.prices import Price
 from famulus.core.settings import Seconds, Secret, Section, Size, doc
 from famulus.core.validation import build
 
@@ -46,11 +47,16 @@ class Provider(Section, frozen=True):
         str,
         doc(
             "The wire format and its defaults: `anthropic`, `openai` (Chat Completions, which most "
-            "other servers speak too), `openai_responses`, `openrouter`, `ollama`, `offline`, or "
-            "the name of a plugin."
+            "other servers speak too), `openai_responses`, `openrouter`, `gemini`, `groq`, "
+            "`deepseek`, `mistral`, `nvidia`, `zhipu`, `vllm`, `ollama`, `offline`, or the name of "
+            "a plugin. Empty: the section's name if it is one of these, else `openai`."
         ),
-    ] = "openai"
+    ] = ""
     api_key: Annotated[Secret, doc("The key; usually `${NAME_OF_A_VARIABLE}`.")] = Secret()
+    api_keys: Annotated[
+        tuple[Secret, ...],
+        doc("More keys; the next one is used while one is over its limit or not accepted."),
+    ] = ()
     base_url: Annotated[str, doc("Address of the API; empty for the vendor's own.")] = ""
     headers: Annotated[dict[str, Secret], doc("Extra headers for every request.")] = {}
     patterns: Annotated[
@@ -99,11 +105,31 @@ class ModelEntry(Section, frozen=True):
     parameters: Annotated[
         dict[str, Any], doc("Anything else for the request's body, just as the vendor names it.")
     ] = {}
-    inputs: Annotated[tuple[Literal["text", "image"], ...], doc("What the model can take in.")] = (
-        "text",
-        "image",
-    )
-    context_tokens: Annotated[int, doc("Size of the model's window.", ge=1024)] = 128_000
+    inputs: (
+        Annotated[
+            tuple[Literal["text", "image", "pdf", "audio"], ...],
+            doc(
+                "What the model can take in. Default: what the catalogue says of it, else text and "
+                "image.",
+                examples=[["text", "image"]],
+            ),
+        ]
+        | None
+    ) = None
+    context_tokens: (
+        Annotated[
+            int,
+            doc(
+                "Size of the model's window. Default: what the catalogue says, else 128000.",
+                ge=1024,
+                examples=[128_000],
+            ),
+        ]
+        | None
+    ) = None
+    price: (
+        Annotated[Price, doc("What it costs, in USD. Default: what the catalogue says.")] | None
+    ) = None
     local: Annotated[bool, doc("Runs on this machine; true for Ollama unless written.")] | None = (
         None
     )

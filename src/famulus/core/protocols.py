@@ -15,6 +15,7 @@ from msgspec import Struct
 from famulus.core.clock import Clock
 from famulus.core.events import Event
 from famulus.core.messages import Image, Inbound, Message, Outbound, Part, Text, Usage
+from famulus.core.prices import Price
 
 # ---------------------------------------------------------------- channels
 
@@ -74,7 +75,8 @@ class ToolSpec(Struct, frozen=True):
 
 class ModelCard(Struct, frozen=True, kw_only=True):
     """What is known of a model. `name` is ours, `id` the vendor's. `tools` are fnmatch patterns
-    of the tools it is trusted to use; `local` says that nothing leaves this machine.
+    of the tools it is trusted to use; `local` says that nothing leaves this machine. Without a
+    `price` it is unknown, not free.
     """
 
     name: str
@@ -82,8 +84,10 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     provider: str
     inputs: tuple[str, ...] = ("text",)
     context_tokens: int = 128_000
+    max_output_tokens: int | None = None
     local: bool = False
     tools: tuple[str, ...] = ("*",)
+    price: Price | None = None
 
 
 class Caller(Struct, frozen=True, kw_only=True):

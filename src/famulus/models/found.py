@@ -3,41 +3,13 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from famulus.core.config import Provider
-from famulus.core.settings import Secret
-
-
-class Vendor(NamedTuple):
-    """A provider that is known without configuration. Variables are names in the environment."""
-
-    key_variable: str
-    address_variable: str
-    model_variable: str
-    model: str
-    patterns: tuple[str, ...]
-
-
-# In the order of preference. `model` is what a key without any configuration gets.
-VENDORS = {
-    "anthropic": Vendor(
-        "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL", "claude-sonnet-5-5",
-        ("anthropic/", "claude"),
-    ),
-    "openai": Vendor(
-        "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "gpt-5.5",
-        ("openai/", "gpt-", "chatgpt"),
-    ),
-    "openrouter": Vendor(
-        "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "OPENROUTER_MODEL", "openrouter/auto",
-        ("openrouter/",),
-    ),
-}  # fmt: skip
+from famulus.models.vendors import VENDORS, provider_from
 
 _TIMEOUT_SECONDS = 0.3
 _LARGEST_ANSWER = 1024 * 1024
@@ -57,8 +29,8 @@ async def find_model(environment: Mapping[str, str]) -> Found:
     """The model to use when `agent.model` is empty. Looks at the network only without any key."""
     for name, vendor in VENDORS.items():
         provider = provider_from(name, environment)
-        if provider.api_key:
-            model = environment.get(vendor.model_variable, "").strip() or vendor.model
+        model = environment.get(vendor.model_variable, "").strip() or vendor.model
+        if provider.api_key and model:
             return Found(f"{name}/{model}", provider, f"{vendor.key_variable} is set")
     provider = provider_from("ollama", environment)
     wanted = environment.get("OLLAMA_MODEL", "").strip()
@@ -69,36 +41,6 @@ async def find_model(environment: Mapping[str, str]) -> Found:
     return Found(
         "offline/offline", Provider(type="offline"), "there is no key and no Ollama with a model"
     )
-
-
-def provider_from(name: str, environment: Mapping[str, str]) -> Provider:
-    """The section of a well-known provider, filled from the environment."""
-    if name == "ollama":
-        return Provider(type="ollama", base_url=_ollama_url(environment.get("OLLAMA_HOST", "")))
-    if name not in VENDORS:
-        return Provider(type=name)
-    vendor = VENDORS[name]
-    return Provider(
-        type=name,
-        api_key=Secret(environment.get(vendor.key_variable, "").strip()),
-        base_url=environment.get(vendor.address_variable, "").strip(),
-    )
-
-
-def _ollama_url(host: str) -> str:
-    """Ollama's own variable holds `host`, `host:port`, `:port` or an address to listen on."""
-    host = host.strip().strip("\"'") or "127.0.0.1"
-    try:
-        parts = urlsplit(host if "://" in host else f"http://{host}")
-        name, port = parts.hostname or "127.0.0.1", parts.port
-    except ValueError:
-        return "http://127.0.0.1:11434"
-    if name in ("0.0.0.0", "::"):  # noqa: S104 - only compared: one listens there, nobody calls it
-        name = "127.0.0.1"
-    if ":" in name:
-        name = f"[{name}]"
-    default = {"https": 443}.get(parts.scheme, 80) if "://" in host else 11434
-    return f"{parts.scheme}://{name}:{port or default}{parts.path.rstrip('/')}"
 
 
 class _Details(Struct):
