@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from famulus.core.messages import Message, Part
-from famulus.store.database import Database, Row, Statement, statement
+from famulus.store.database import Database, Row, Statement, Value, statement
 from famulus.store.terms import terms
 
 
@@ -73,13 +73,15 @@ class Messages:
     ) -> Sequence[tuple[Said, float]]:
         """Messages with words of `text` and their scores, best first."""
         hits = await self._database.search(text, limit=limit, session=session, person=person)
-        found = []
-        for hit in hits:
-            rows = await self._database.fetch(
-                f"select {_COLUMNS} from message where id = :id", id=hit.id
-            )
-            found += [(_said(row), hit.score) for row in rows]
-        return found
+        if not hits:
+            return []
+        ids: dict[str, Value] = {f"id{n}": hit.id for n, hit in enumerate(hits)}
+        wanted = ", ".join(f":{name}" for name in ids)
+        rows = await self._database.fetch(
+            f"select {_COLUMNS} from message where id in ({wanted})", **ids
+        )
+        said = {row["id"]: _said(row) for row in rows}
+        return [(said[hit.id], hit.score) for hit in hits if hit.id in said]
 
     def added(
         self, messages: Sequence[Message], *, session: str, person: str, turn: str, at: float
