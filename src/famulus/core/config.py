@@ -109,8 +109,9 @@ class ModelEntry(Section, frozen=True):
         Annotated[
             tuple[Literal["text", "image", "pdf", "audio"], ...],
             doc(
-                "What the model can take in. Default: what the catalogue says of it, else text and "
-                "image.",
+                "What the model can take in; `pdf` is sent by the types `anthropic`, `openai`, "
+                "`openai_responses` and `openrouter`. Default: what the catalogue says of it, else "
+                "text and image.",
                 examples=[["text", "image"]],
             ),
         ]
@@ -145,6 +146,9 @@ class Agent(Section, frozen=True):
         doc("A `[models]` name, or `provider/model-id`. Empty: the first key or server found."),
     ] = ""
     fallbacks: Annotated[tuple[str, ...], doc("Models to try when the first one fails.")] = ()
+    vision: Annotated[
+        str, doc("Model for messages with pictures where the chosen one cannot see them.")
+    ] = ""
     max_tool_rounds: Annotated[int, doc("Rounds of tool calls in one turn.", ge=1)] = 25
     max_repeats: Annotated[
         int, doc("How often the same call with the same outcome may be made in one turn.", ge=1)
@@ -189,6 +193,24 @@ class Router(Section, frozen=True):
         tuple[str, ...], doc("Patterns of the tools that the simple model may use.")
     ] = ("calculator", "current_datetime")
     rules: Annotated[tuple[Rule, ...], doc("Rules beside the built-in ones.")] = ()
+
+
+class Transcription(Section, frozen=True):
+    """Who turns spoken messages into text. Pictures and files need no section."""
+
+    enabled: Annotated[bool, doc("Whether recordings are listened to at all.")] = True
+    model: Annotated[
+        str,
+        doc(
+            "A `[models]` name or `provider/model-id`; `local/NAME` is faster-whisper on this "
+            "machine. Empty: Groq's or OpenAI's, whichever has a key.",
+            examples=["groq/whisper-large-v3-turbo"],
+        ),
+    ] = ""
+    language: Annotated[
+        str, doc("What is spoken, as a code such as `en`; empty lets the model find out.")
+    ] = ""
+    max_size: Annotated[Size, doc("Largest recording that is sent.")] = Size(25 * 1000 * 1000)
 
 
 class SpendingLimits(Section, frozen=True):
@@ -278,6 +300,7 @@ class Config(Section, frozen=True):
     models: Annotated[dict[str, ModelEntry], doc("Models, under names of yours.")] = {}
     agent: Agent = Agent()
     router: Router = Router()
+    transcription: Transcription = Transcription()
     cost: Cost = Cost()
     engine: Engine = Engine()
     limits: Limits = Limits()

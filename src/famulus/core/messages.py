@@ -44,7 +44,10 @@ class Image(Struct, frozen=True, tag_field="type", tag="image"):
 
 
 class File(Struct, frozen=True, tag_field="type", tag="file"):
-    """A received file. `path` is where it lies in the workspace."""
+    """A received file. `path` is where it lies in the workspace.
+
+    An origin other than OUTSIDE is for a voice message: the sender's own words, only spoken.
+    """
 
     blob: str
     media_type: str
@@ -109,6 +112,7 @@ class Message(Struct, frozen=True):
 class Usage(Struct, frozen=True):
     """Tokens of one or more model calls. `input_tokens` includes those that were read from the
     vendor's cache (`cached_tokens`) and written to it; `output_tokens` includes the reasoning.
+    `audio_seconds` is the sound that was listened to, as it is paid for.
     """
 
     input_tokens: int = 0
@@ -118,6 +122,7 @@ class Usage(Struct, frozen=True):
     cost_usd: float = 0.0
     cache_write_tokens: int = 0
     audio_tokens: int = 0
+    audio_seconds: float = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -128,6 +133,7 @@ class Usage(Struct, frozen=True):
             cost_usd=self.cost_usd + other.cost_usd,
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
             audio_tokens=self.audio_tokens + other.audio_tokens,
+            audio_seconds=self.audio_seconds + other.audio_seconds,
         )
 
 

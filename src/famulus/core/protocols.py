@@ -106,7 +106,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 class Request(Struct, frozen=True, kw_only=True):
     """One model call. `system` and `tools` stay the same from turn to turn, so that vendors can
-    cache them. `media` holds the bytes of the images in `messages` by their `blob`.
+    cache them. `media` holds the bytes of the images and documents in `messages` by their `blob`.
     `session` is an opaque, stable id for vendors that route by it. `max_tokens` bounds the answer
     where the configuration of the model does not; 0 leaves it to the vendor.
     """
@@ -154,6 +154,30 @@ class Model(Protocol):
     card: ModelCard
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]: ...
+
+
+class Transcript(Struct, frozen=True):
+    """What was heard; `usage.audio_seconds` is how long it was, as far as the vendor said it."""
+
+    text: str
+    usage: Usage = Usage()
+
+
+class Transcriber(Protocol):
+    """Turns a recording into text.
+
+    `name` is the file's, for vendors that look at its ending. Raises `ModelError` kinds.
+    """
+
+    async def transcribe(
+        self,
+        audio: bytes,
+        *,
+        media_type: str,
+        name: str,
+        caller: Caller = Caller(),
+        session: str = "",
+    ) -> Transcript: ...
 
 
 class Spent(Struct, frozen=True, kw_only=True):
