@@ -3,7 +3,10 @@
 import asyncio
 
 import aiohttp
+import msgspec
 import pytest
+
+from famulus.core.messages import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -32,13 +35,7 @@ async def test_a_message_is_answered_in_the_response(gateway):
         "turn_id": "web::main:m1",
         "session_id": "web:main:1",
         "model": "mirror",
-        "usage": {
-            "input_tokens": 3,
-            "output_tokens": 2,
-            "cached_tokens": 0,
-            "reasoning_tokens": 0,
-            "cost_usd": 0.0,
-        },
+        "usage": msgspec.to_builtins(Usage(input_tokens=3, output_tokens=2)),
     }
 
 
