@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from famulus.core.errors import ToolError
+from famulus.core.workspace import append_bytes
+
 pytestmark = pytest.mark.anyio
 
 
@@ -105,3 +108,12 @@ async def test_start_on_a_full_disk_says_so_and_loses_nothing(make_house, make_c
         await chat.answered()
         assert await house.end(signal.SIGTERM) == 0
         await house.verify(chat)
+
+
+async def test_what_does_not_fit_at_the_end_of_a_file_leaves_it_as_it_was(home, fill):
+    (home / "log").write_bytes(b"first\n")
+    fill()
+    # The rest of the file's last block is still free, so a part of this would fit.
+    with pytest.raises(ToolError, match="disk is full"):
+        append_bytes(home, "log", b"second\n" * 1000)
+    assert (home / "log").read_bytes() == b"first\n"

@@ -157,12 +157,14 @@ def append_bytes(root: Path, path: str, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         flags |= os.O_NONBLOCK | os.O_CLOEXEC
         file = os.open(names[-1], flags, 0o644, dir_fd=folder)
-        with os.fdopen(file, "ab") as stream:
+        # Unbuffered: a buffer would try to write its rest once more when it is closed.
+        with os.fdopen(file, "ab", buffering=0) as stream:
             status = os.fstat(file)
             _refuse_special(status, path)
             try:
-                stream.write(content)
-                stream.flush()
+                left = memoryview(content)
+                while left:
+                    left = left[stream.write(left) :]
             except OSError:
                 # A full disk may take a part; half a line is worse than none.
                 os.truncate(file, status.st_size)
