@@ -350,7 +350,7 @@ async def test_what_the_vendor_adds_is_passed_over_and_the_rest_is_counted(
     raw = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
     vendor.fail(Fault(body=raw, content_type="text/event-stream"))
     done = answer_of(await read(model, ask("Hello")))
-    assert done.usage == Usage(321, 9, cached_tokens=300, reasoning_tokens=4)
+    assert done.usage == Usage(321, 9, cached_tokens=300, cache_write_tokens=20, reasoning_tokens=4)
     assert (done.model, done.reason) == ("claude-1b", "tool_calls")
     redacted, unsigned, called = done.parts
     assert json.loads(redacted.opaque) == hidden

@@ -17,10 +17,10 @@ from famulus.agent.dispatch import Dispatch, Repeats, failed
 from famulus.agent.history import History, Window
 from famulus.agent.prompt import Prompt, opening
 from famulus.core.config import Agent as Settings
-from famulus.core.errors import ConfigError, ModelError
+from famulus.core.errors import ConfigError, ModelError, OverLimit
 from famulus.core.events import Delta
 from famulus.core.messages import Message, Note, Origin, Text, ToolCall, Usage, text_of
-from famulus.core.protocols import Done, Model, Request, Restarted, TextDelta
+from famulus.core.protocols import Caller, Done, Model, Request, Restarted, TextDelta
 from famulus.engine.turns import Answer, Closing, Ending, Turn
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ class Agent:
         try:
             async with asyncio.timeout(self._settings.turn_timeout) as clock:
                 answer, window = await self._converse(turn)
+        except OverLimit as error:
+            answer, window = _plain(str(error)), None
         except (ModelError, ConfigError) as error:
             log.warning("no model answered turn=%s error=%s", turn.id, error)
             answer, window = _plain(f"I could not get an answer from a model. {error}"), None
@@ -128,6 +130,12 @@ class Agent:
             tools=self._dispatch.specs,
             media=await self._history.media(messages),
             session=turn.session,
+            caller=Caller(
+                person=turn.person,
+                agent=self._settings.name,
+                channel=turn.inbound.channel,
+                turn_id=turn.id,
+            ),
         )
         restarted = len(turn.record) > 1
         async for chunk in model.stream(request):

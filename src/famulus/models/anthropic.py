@@ -75,6 +75,7 @@ class Anthropic:
             self._parameters["temperature"] = entry.temperature
         if entry.top_p is not None:
             self._parameters["top_p"] = entry.top_p
+        self._bound = entry.max_tokens is not None or "max_tokens" in entry.parameters
         self._parameters |= entry.parameters
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
@@ -87,6 +88,8 @@ class Anthropic:
         for the mark of where the vendor's cache ends.
         """
         body = {**self._parameters, "stream": True}
+        if request.max_tokens and not self._bound:
+            body["max_tokens"] = request.max_tokens
         if request.tools:
             body["tools"] = tools = [
                 {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
@@ -314,6 +317,7 @@ class _Reading:
                 output_tokens=counted.output_tokens or 0,
                 cached_tokens=read,
                 reasoning_tokens=details.thinking_tokens or 0,
+                cache_write_tokens=written,
             ),
             reason=_STOP.get(self._stop, "stop"),
             model=self._model or self._card.id,

@@ -24,7 +24,7 @@ _MOST_TOKENS_PER_IMAGE = 5000
 _LIKELY_BYTES_PER_TOKEN = 2
 _LIKELY_TOKENS_PER_IMAGE = 1600
 
-_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -165,7 +165,9 @@ def _size(request: Request) -> tuple[int, int]:
 
 def _bound_of(entry: ModelEntry) -> int:
     """The longest answer that the configuration lets the vendor give; 0 when it does not say."""
-    written = [entry.max_tokens, *(entry.parameters.get(name) for name in _BOUNDS)]
+    options = entry.parameters.get("options")
+    given = entry.parameters | (options if isinstance(options, dict) else {})
+    written = [entry.max_tokens, *(given.get(name) for name in _BOUNDS)]
     return max((most for most in written if isinstance(most, int)), default=0)
 
 

@@ -12,12 +12,14 @@ class Fallback:
 
     Only `ModelError` kinds count as failing, so a bug of ours never looks like an outage. What is
     too long for one model goes only to one with a larger window. When all fail, the error is of
-    the first one's kind and says why each of them failed.
+    the first one's kind and says why each of them failed. `on` is the kind of failure of the first
+    one that brings in the others.
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(self, models: Sequence[Model], *, on: type[ModelError] = ModelError) -> None:
         self.card = models[0].card
         self._models = tuple(models)
+        self._on = on
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         failed: list[tuple[str, ModelError]] = []
@@ -37,6 +39,8 @@ class Fallback:
                         yield chunk
                 return
             except ModelError as error:
+                if not failed and not isinstance(error, self._on):
+                    raise
                 failed.append((model.card.name, error))
                 if isinstance(error, ContextOverflow):
                     needed_tokens = max(needed_tokens, model.card.context_tokens)

@@ -193,6 +193,7 @@ class Ollama:
         # A picture costs the same however many letters its base64 has.
         tokens += sum(_IMAGE_TOKENS - len(picture) // 3 for picture in pictures)
         self._widen(known, tokens + self._answer_tokens(known))
+        most = {"num_predict": request.max_tokens} if request.max_tokens else {}
         return encoded(
             {
                 **self._parameters,
@@ -200,7 +201,7 @@ class Ollama:
                 # Rather an error, and an honest end, than a prompt of which the start is missing.
                 "truncate": False,
                 "shift": False,
-                "options": {"num_ctx": known.window, **self._options},
+                "options": {"num_ctx": known.window, **most, **self._options},
                 **parts,
             }
         )

@@ -56,10 +56,9 @@ class OpenAIChat:
         self._parameters = self._written(provider, entry)
 
     def _written(self, provider: Provider, entry: ModelEntry) -> dict[str, Any]:
-        written: dict[str, Any] = {
-            "model": self.card.id,
-            "stream_options": {"include_usage": True},
-        }
+        written: dict[str, Any] = {"model": self.card.id}
+        if self._type != "mistral":  # Mistral tells the usage unasked, and refuses to be asked
+            written["stream_options"] = {"include_usage": True}
         if self._type == "openrouter":
             written["usage"] = {"include": True}
             if routing := {**provider.routing, **entry.routing}:
@@ -82,6 +81,8 @@ class OpenAIChat:
     def body(self, request: Request) -> bytes:
         """The body of a request. Everything before the newest message is the same every time."""
         body = {**self._parameters, "stream": True}
+        if request.max_tokens and not body.keys() & {"max_tokens", "max_completion_tokens"}:
+            body["max_completion_tokens" if self._own else "max_tokens"] = request.max_tokens
         if request.session and self._own:
             body["prompt_cache_key"] = request.session
         if request.tools:

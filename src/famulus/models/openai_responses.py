@@ -105,6 +105,8 @@ class OpenAIResponses:
         Without `thoughts` none are sent and none are asked for.
         """
         body = {**self._parameters, "stream": True}
+        if request.max_tokens:
+            body.setdefault("max_output_tokens", request.max_tokens)
         if not thoughts:
             body.pop("include", None)
         if request.session and self._own:
