@@ -247,6 +247,15 @@ async def test_a_time_to_come_back_is_passed_on(
     assert caught.value.retry_after_seconds == 7
 
 
+async def test_the_time_of_an_overloaded_server_is_told(
+    vendor: FakeAnthropic, session: aiohttp.ClientSession
+) -> None:
+    vendor.fail(Fault(status=529, headers={"retry-after": "7"}))
+    with pytest.raises(ModelUnavailable) as caught:
+        await read(build(vendor, session), ask("Hello"))
+    assert caught.value.retry_after_seconds == 7
+
+
 def test_retry_after_is_read_in_all_its_forms() -> None:
     now = datetime(2031, 5, 1, 12, 0, tzinfo=UTC)
     later = format_datetime(now + timedelta(seconds=90), usegmt=True)

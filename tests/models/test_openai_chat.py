@@ -515,3 +515,11 @@ def test_every_conversation_becomes_a_request_the_vendor_accepts(
         vendor.check({"authorization": f"Bearer {vendor.key}"}, body)
     except Wrong as wrong:
         raise AssertionError(f"{wrong}: {body}") from None
+
+
+async def test_mistral_is_not_asked_for_the_usage_it_tells_anyway(
+    session: aiohttp.ClientSession,
+) -> None:
+    provider = Provider(type="mistral", base_url="https://api.mistral.ai/v1")
+    mistral = OpenAIChat(CARD, provider, PLAIN, session)
+    assert "stream_options" not in msgspec.json.decode(mistral.body(ask("Hello")))

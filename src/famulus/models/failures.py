@@ -97,12 +97,15 @@ class Failures:
         real = [secret for secret in secrets if len(secret) >= 8]
         self._secrets = tuple(sorted(real, key=len, reverse=True))
 
-    def unavailable(self, why: str, status: int = 0) -> ModelUnavailable:
+    def unavailable(
+        self, why: str, status: int = 0, retry_after_seconds: float = 0.0
+    ) -> ModelUnavailable:
         return ModelUnavailable(
             f"{self._card.provider} {self._clean(why)}. Try again later, or name other models in "
             "agent.fallbacks.",
             provider=self._card.provider,
             status=status,
+            retry_after_seconds=retry_after_seconds,
         )
 
     def in_stream(self, fault: Fault) -> ModelError:
@@ -121,7 +124,8 @@ class Failures:
             return self._rate_limited(said, retry_after(headers or {}))
         too_long = status == 413 or (status in (400, 422, 500) and _OVERFLOW.search(marks))
         if status in (408, 409) or (status >= 500 and not too_long):
-            return self.unavailable(f"is unavailable ({status}): {said}", status)
+            why = f"is unavailable ({status}): {said}"
+            return self.unavailable(why, status, retry_after(headers or {}))
         kind: type[ModelError]
         if no_credit:
             kind, why = ModelUnauthorized, "says that the account has no credit"
