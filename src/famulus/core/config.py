@@ -192,6 +192,12 @@ class Router(Section, frozen=True):
     local_tools: Annotated[
         tuple[str, ...], doc("Patterns of the tools that the simple model may use.")
     ] = ("calculator", "current_datetime")
+    local_timeout: Annotated[
+        Seconds, doc("Longest silence of the simple model before the complex one answers instead.")
+    ] = Seconds(20)
+    shadow: Annotated[
+        bool, doc("Decide and log only: the agent's model answers, except what stays local.")
+    ] = False
     rules: Annotated[tuple[Rule, ...], doc("Rules beside the built-in ones.")] = ()
 
 

@@ -135,12 +135,15 @@ class Restarted(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True, kw_only=True):
-    """The end of a stream. `parts` is the whole answer: reasoning, text and calls in order."""
+    """The end of a stream. `parts` is the whole answer: reasoning, text and calls in order.
+    `route` says why this model answered, when a router chose it.
+    """
 
     parts: tuple[Part, ...]
     usage: Usage
     reason: Literal["stop", "tool_calls", "length", "refusal"]
     model: str
+    route: str = ""
 
 
 Chunk = TextDelta | ReasoningDelta | Restarted | Done

@@ -4,6 +4,7 @@ A message is `simple` only on positive evidence that outweighs all other evidenc
 `complex`, because a good model wasted on a greeting costs less than a bad answer.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
@@ -12,17 +13,22 @@ from msgspec import Struct
 
 from famulus.core.config import Rule
 from famulus.core.errors import ConfigError
+from famulus.models import facts, rules_chinese
 from famulus.models import rules as builtin
-from famulus.models import rules_chinese
+from famulus.models.bounded import attempts
+from famulus.models.phrases import is_small_talk, without_faces
 
 Class = Literal["simple", "complex", "tool"]
 
 _HEAD, _TAIL = 600, 200
+_NAMED_REASONS, _REASON_CHARACTERS = 3, 160
+_ATTEMPTS, _LOCAL_ATTEMPTS = 35_000, 300  # a rule sees 800 characters, a local one 64 KiB
 _SIMPLE_CHARACTERS = 120
 _SIMPLE_WORDS = 16
 _SIMPLE_HAN = 30
+_SMALL_TALK = 20.0  # every word of it is known, so no other evidence outweighs it
 _WORD = re.compile(r"[^\W\d_]+")
-_HAN = re.compile(r"[\u3400-\u9fff]")
+_HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _COURTESY = re.compile(
     r"\A(?:(?:ok|okay|so|well|um+|please|pls|plz|quick question|famulus|btw|just curious|hey|hi|"
     r"hello|hallo|hola|bonjour|do you know|can you tell me|could you tell me|can you please|"
@@ -36,7 +42,6 @@ _FAREWELL = re.compile(
     r"s'il (?:te|vous) plaît|merci|谢谢|吧|呢)$"
 )
 _EDGES = ' \t\r\n.!?,;:…~-"“”„«»()¡¿。？！，、～☺\ufe0f\u200d'
-_EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf]+")
 
 
 class Decision(NamedTuple):
@@ -46,6 +51,13 @@ class Decision(NamedTuple):
     score: float
     reasons: list[str]
     keep_local: bool
+
+    def __str__(self) -> str:
+        """In a few words, such as `simple: small talk (score 20)`."""
+        mark = f" → {self.class_}"
+        found = [reason.partition(mark)[0] for reason in self.reasons if mark in reason]
+        said = ", ".join(found[:_NAMED_REASONS]) or "nothing else fits"
+        return f"{self.class_}: {said[:_REASON_CHARACTERS]} (score {self.score:g})"
 
 
 class _Compiled(NamedTuple):
@@ -72,7 +84,7 @@ class Rules(Struct, frozen=True):
 
 
 def compiled(own: Iterable[Rule] = ()) -> Rules:
-    """The built-in rules and `own`. Raises `ConfigError` for a pattern that does not compile."""
+    """The built-in rules and `own`. Raises `ConfigError` for a wrong or a too slow pattern."""
     mine = [_own(number, rule) for number, rule in enumerate(own)]
     words: dict[str, tuple[str, float]] = {}
     for entry in builtin.WORDS:
@@ -81,7 +93,7 @@ def compiled(own: Iterable[Rule] = ()) -> Rules:
                 words[word] = (entry.class_, entry.weight)
     return Rules(
         words=words,
-        simple=_patterns(builtin.SIMPLE_PATTERNS, whole=True),
+        simple=_patterns(facts.SIMPLE_PATTERNS, whole=True),
         chinese_simple=_patterns(rules_chinese.SIMPLE_PATTERNS, whole=True),
         chinese=_patterns(rules_chinese.PATTERNS),
         shapes=_patterns(builtin.SHAPES),
@@ -131,10 +143,10 @@ def _short(plain: str) -> bool:
 
 
 def _simple(plain: str, rules: Rules) -> list[tuple[str, float, str]]:
-    """Evidence for `simple`: the first pattern that is the whole message."""
-    bare = plain if plain.isascii() else _EMOJI.sub("", plain)
-    if not (bare := bare.strip(_EDGES)):
-        return [(builtin.SIMPLE, 1, "no words")] if plain else []
+    """Evidence for `simple`: small talk, or the first pattern that is the whole message."""
+    if is_small_talk(plain):
+        return [(builtin.SIMPLE, _SMALL_TALK, "small talk")]
+    bare = without_faces(plain).strip(_EDGES)
     core = _FAREWELL.sub("", _COURTESY.sub("", bare, count=1)).strip(_EDGES)
     candidates = (bare, core) if core and core != bare else (bare,)
     patterns = rules.simple if not _HAN.search(bare) else rules.chinese_simple
@@ -154,10 +166,17 @@ def _patterns(entries: Iterable[builtin.Pattern], *, whole: bool = False) -> tup
 
 
 def _own(number: int, rule: Rule) -> _Compiled:
+    place = f"router.rules[{number}].pattern {rule.pattern!r}"
     try:
         pattern = re.compile(rule.pattern, re.IGNORECASE)
     except re.error as error:
+        raise ConfigError(f"{place} is not a regular expression: {error}.") from None
+    local = rule.class_ == "local"
+    if attempts(rule.pattern, math.inf if local else _HEAD + _TAIL) > (
+        _LOCAL_ATTEMPTS if local else _ATTEMPTS
+    ):
         raise ConfigError(
-            f"router.rules[{number}].pattern {rule.pattern!r} is not a regular expression: {error}."
-        ) from None
+            f"{place} could take seconds on some messages. Do not repeat a group that has a "
+            "repeat or a | in it, and write a bound such as {0,40} instead of * or +."
+        )
     return _Compiled(rule.class_, rule.weight, f"rule {rule.pattern!r}", pattern.search)

@@ -84,6 +84,8 @@ class Models:
             tool=tool,
             rules=compiled(router.rules),
             local_tools=router.local_tools,
+            local_timeout=router.local_timeout,
+            shadow=self._safe(name) if router.shadow else None,
         )
 
     def named(self, name: str) -> Model:

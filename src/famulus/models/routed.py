@@ -1,5 +1,6 @@
 """Each message to the model that fits it."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -8,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from famulus.core.errors import ModelError, ModelRejected
+from famulus.core.errors import ModelError, ModelRejected, ModelUnavailable
 from famulus.core.messages import Image, Message, Origin, Reasoning, Text, ToolCall
 from famulus.core.protocols import (
     Chunk,
@@ -18,12 +19,12 @@ from famulus.core.protocols import (
     Request,
     Restarted,
     TextDelta,
-    ToolSpec,
 )
+from famulus.models.answers import refused, unusable
 from famulus.models.classify import Decision, Rules, classify
 
 _HELD_CHARACTERS = 80
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LONGEST_REASON = 200
 _KEPT = "[This message stays on its owner's machine.]"
 _ANSWER_KEPT = "[So does its answer.]"
 
@@ -35,9 +36,11 @@ class Routed:
     `complex` and `tool`.
 
     When `simple` fails, says nothing or calls a tool wrongly, `complex` answers instead and nobody
-    notices: the beginning of a simple answer is held back until it looks like one. A text that a
-    `local` rule matches goes to `simple` whatever it is, which must be a local model, and is not
-    shown to a model elsewhere later.
+    notices: the beginning of a simple answer is held back until it looks like one, and silence
+    for `local_timeout` seconds counts as failure. A text that a `local` rule matches goes to
+    `simple` whatever it is, which must be a local model, and is not shown to a model elsewhere
+    later. When there is a `shadow`, it answers everything else, and decisions are only logged.
+    `Done.route` says why a model answered.
     """
 
     def __init__(
@@ -48,18 +51,32 @@ class Routed:
         tool: Model,
         rules: Rules,
         local_tools: Sequence[str],
+        local_timeout: float = 20.0,
+        shadow: Model | None = None,
     ) -> None:
-        self.card = complex.card
+        self.card = (shadow or complex).card
         self._simple = simple
         self._complex = complex
         self._tool = tool
         self._rules = rules
         self._local_tools = tuple(local_tools)
+        self._local_timeout = local_timeout
+        self._shadow = shadow
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
         decision, turn = self._decision(request.messages)
         model = self._model(decision, turn)
         reasons = "; ".join(decision.reasons)
+        if self._shadow and not decision.keep_local:
+            logger.info(
+                "would have gone class=%s model=%s reasons=%s",
+                decision.class_,
+                model.card.name,
+                reasons,
+            )
+            return self._answering(
+                self._shadow, self._remote(request, self._shadow), f"shadow: {decision}"
+            )
         logger.info(
             "routed class=%s model=%s reasons=%s", decision.class_, model.card.name, reasons
         )
@@ -69,10 +86,13 @@ class Routed:
                     "A rule keeps this message on this machine, but the model "
                     f"{model.card.name} is not local. Set router.simple to a local model."
                 )
-            return model.stream(self._local(request))
+            return self._answering(model, self._local(request), f"kept here: {decision}")
         if model is self._simple and model is not self._complex:
-            return self._escalating(request)
-        return model.stream(self._remote(request, model))
+            return self._escalating(request, str(decision))
+        route = str(decision)
+        if decision.class_ == "simple" and model is not self._simple:
+            route = f"taken over: {decision}"
+        return self._answering(model, self._remote(request, model), route)
 
     def _decision(self, messages: Sequence[Message]) -> tuple[Decision, Sequence[Message]]:
         """The decision on this turn, and its messages: the user's last words and what followed."""
@@ -132,23 +152,30 @@ class Routed:
                 shown.append(Message("assistant", (Text(_ANSWER_KEPT, Origin.ASSISTANT),)))
         return shown
 
-    async def _escalating(self, request: Request) -> AsyncIterator[Chunk]:
+    async def _answering(self, model: Model, request: Request, route: str) -> AsyncGenerator[Chunk]:
+        async with aclosing(_streamed(model, _because(request, route))) as chunks:
+            async for chunk in chunks:
+                yield _routed(chunk, route)
+
+    async def _escalating(self, request: Request, route: str) -> AsyncIterator[Chunk]:
         """The simple model's answer when it is one, else the complex model's."""
-        local = self._local(request)
+        local = _because(self._local(request), route)
         held: list[Chunk] = []
         shown = False
         reason = ""
         try:
-            async with aclosing(_streamed(self._simple, local)) as chunks:
+            async with aclosing(self._in_time(local)) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, Restarted) and not shown:
                         held.clear()
                         continue
-                    if isinstance(chunk, Done) and (reason := _unusable(chunk, local.tools)):
+                    if isinstance(chunk, Done) and (reason := unusable(chunk, local.tools)):
                         break
-                    held.append(chunk)
-                    shown = shown or isinstance(chunk, Done) or _length(held) > _HELD_CHARACTERS
-                    if shown:
+                    held.append(_routed(chunk, route))
+                    enough = isinstance(chunk, Done) or _length(held) > _HELD_CHARACTERS
+                    if enough and not shown and (reason := refused(_text(held))):
+                        break
+                    if shown := shown or enough:
                         for each in held:
                             yield each
                         held.clear()
@@ -159,15 +186,45 @@ class Routed:
         logger.info("escalated model=%s reason=%s", self._complex.card.name, reason)
         if shown:
             yield Restarted(reason)
+        remote = self._remote(request, self._complex)
         async with aclosing(
-            _streamed(self._complex, self._remote(request, self._complex))
-        ) as chunks:
-            async for chunk in chunks:
+            self._answering(self._complex, remote, f"escalated: {reason}")
+        ) as answer:
+            async for chunk in answer:
                 yield chunk
+
+    async def _in_time(self, request: Request) -> AsyncGenerator[Chunk]:
+        """The simple model's stream. Raises `ModelUnavailable` when it is silent too long."""
+        now = asyncio.get_running_loop().time
+        async with aclosing(_streamed(self._simple, request)) as chunks:
+            deadline = now() + self._local_timeout
+            while True:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        chunk = await anext(chunks, None)
+                except TimeoutError as error:
+                    raise ModelUnavailable(
+                        f"it was silent for {self._local_timeout:g} s"
+                    ) from error
+                if chunk is None:
+                    return
+                yield chunk
+                if not isinstance(chunk, Restarted):
+                    deadline = now() + self._local_timeout
 
 
 def _streamed(model: Model, request: Request) -> AsyncGenerator[Chunk]:
     return cast("AsyncGenerator[Chunk]", model.stream(request))
+
+
+def _because(request: Request, reason: str) -> Request:
+    """The request with why it goes where it goes, for who books it."""
+    caller = msgspec.structs.replace(request.caller, reason=reason[:_LONGEST_REASON])
+    return msgspec.structs.replace(request, caller=caller)
+
+
+def _routed(chunk: Chunk, route: str) -> Chunk:
+    return msgspec.structs.replace(chunk, route=route) if isinstance(chunk, Done) else chunk
 
 
 def _said(message: Message) -> str:
@@ -178,22 +235,9 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def _text(chunks: Sequence[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextDelta))
+
+
 def _length(chunks: Sequence[Chunk]) -> int:
     return sum(len(c.text) for c in chunks if isinstance(c, TextDelta | ReasoningDelta))
-
-
-def _unusable(done: Done, tools: Sequence[ToolSpec]) -> str:
-    """Why a local answer must not be given to the user, or an empty text."""
-    if done.reason == "refusal":
-        return "it refused to answer"
-    calls = [part for part in done.parts if isinstance(part, ToolCall)]
-    known = {tool.name for tool in tools}
-    for call in calls:
-        if call.name not in known:
-            return f"it called the tool {call.name}, which it does not have"
-        try:
-            _OBJECT.decode(call.arguments or "{}")
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            return f"its arguments for {call.name} are not a JSON object"
-    said = any(isinstance(part, Text) and part.text.strip() for part in done.parts)
-    return "" if said or calls else "it said nothing"
