@@ -7,6 +7,7 @@ another vendor's model ids of another form, and a confused model names that no v
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +23,7 @@ from famulus.core.messages import (
     ToolResult,
 )
 
+PDF = "application/pdf"
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -104,16 +106,28 @@ def is_object(text: bytes) -> bool:
     return True
 
 
+class Shown(NamedTuple):
+    """A picture or a document that the model is shown; `data` is base64."""
+
+    media_type: str
+    data: str
+    name: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"data:{self.media_type};base64,{self.data}"
+
+
 def content(
     parts: Iterable[Part], media: Mapping[str, bytes], inputs: Iterable[str]
-) -> list[str | tuple[str, str]]:
-    """What is shown of a message: text with its lines joined, and between it the images, each as
-    its media type and base64. Notes change from turn to turn, so they come after what stays.
+) -> list[str | Shown]:
+    """What is shown of a message: text with its lines joined, and between it the images and
+    documents. Notes change from turn to turn, so they come after what stays.
     """
-    pieces: list[str | tuple[str, str]] = []
+    pieces: list[str | Shown] = []
     lines: list[str] = []
     for part in sorted(parts, key=lambda part: isinstance(part, Note)):
-        data = image_data(part, media, inputs) if isinstance(part, Image) else None
+        data = shown(part, media, inputs)
         if data is None:
             lines += lines_of(part)
             continue
@@ -122,6 +136,21 @@ def content(
             lines = []
         pieces.append(data)
     return [*pieces, "\n".join(lines)] if lines else pieces
+
+
+def words(parts: Iterable[Part]) -> str | None:
+    """What `content` shows of parts that are words alone, as nearly all of a long conversation
+    are, at a fourth of the cost; None where there is anything else.
+    """
+    texts, notes = [], []
+    for part in parts:
+        if type(part) is Text:
+            texts.append(part.text)
+        elif type(part) is Note:
+            notes.append(part.text)
+        else:
+            return None
+    return "\n".join(filter(None, texts + notes))
 
 
 def lines_of(part: Part) -> list[str]:
@@ -136,15 +165,22 @@ def lines_of(part: Part) -> list[str]:
     return []
 
 
-def image_data(
-    image: Image, media: Mapping[str, bytes], inputs: Iterable[str]
-) -> tuple[str, str] | None:
-    """Media type and base64 of an image, or None when the model cannot be shown it."""
-    media_type = "image/jpeg" if image.media_type == "image/jpg" else image.media_type
-    data = media.get(image.blob)
-    if not data or media_type not in IMAGE_TYPES or "image" not in inputs:
+def shown(part: Part, media: Mapping[str, bytes], inputs: Iterable[str]) -> Shown | None:
+    """An image or a document, or None when the model cannot be shown it or it is neither."""
+    match part:
+        case Image():
+            needed = "image"
+            media_type = "image/jpeg" if part.media_type == "image/jpg" else part.media_type
+            takes = media_type in IMAGE_TYPES
+        case File():
+            needed, media_type = "pdf", part.media_type
+            takes = media_type == PDF
+        case _:
+            return None
+    data = media.get(part.blob)
+    if not data or not takes or needed not in inputs:
         return None
-    return media_type, b64encode(data).decode()
+    return Shown(media_type, b64encode(data).decode(), part.name)
 
 
 def image_line(image: Image) -> str:

@@ -25,7 +25,15 @@ from famulus.core.messages import (
     Usage,
 )
 from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Request, TextDelta
-from famulus.models.conversation import arguments_of, content, image_data, lines_of, paired
+from famulus.models.conversation import (
+    PDF,
+    Shown,
+    arguments_of,
+    content,
+    lines_of,
+    paired,
+    shown,
+)
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
 
@@ -101,7 +109,10 @@ class OpenAIChat:
         if request.system.strip():
             messages.append({"role": "system", "content": request.system})
         for message in paired(request.messages):
-            messages += self._messages(message, request)
+            if (said := words(message.parts)) is None:
+                messages += self._messages(message, request)
+            elif said:
+                messages.append({"role": message.role, "content": said})
         if not messages:
             messages.append({"role": "user", "content": "(No message.)"})
         return encoded(body)
@@ -109,8 +120,8 @@ class OpenAIChat:
     def _messages(self, message: Message, request: Request) -> Iterator[dict[str, Any]]:
         match message.role:
             case "user":
-                if shown := self._content(message.parts, request):
-                    yield {"role": "user", "content": shown}
+                if said := self._content(message.parts, request):
+                    yield {"role": "user", "content": said}
             case "assistant":
                 yield from self._assistant(message)
             case "tool":
@@ -122,9 +133,7 @@ class OpenAIChat:
         if all(isinstance(piece, str) for piece in pieces):
             return "".join(piece for piece in pieces if isinstance(piece, str))
         return [
-            {"type": "text", "text": piece}
-            if isinstance(piece, str)
-            else {"type": "image_url", "image_url": {"url": f"data:{piece[0]};base64,{piece[1]}"}}
+            {"type": "text", "text": piece} if isinstance(piece, str) else _shown(piece)
             for piece in pieces
         ]
 
@@ -157,13 +166,20 @@ class OpenAIChat:
                 continue
             lines = [] if result.ok else ["The call failed."]
             for part in result.parts:
-                if isinstance(part, Image) and image_data(part, request.media, self.card.inputs):
+                if isinstance(part, Image) and shown(part, request.media, self.card.inputs):
                     images += (Text(f"[Image from {result.name}]", Origin.TOOL), part)
                 else:
                     lines += lines_of(part)
             yield {"role": "tool", "tool_call_id": result.call_id, "content": "\n".join(lines)}
         if images:
             yield {"role": "user", "content": self._content(images, request)}
+
+
+def _shown(piece: Shown) -> dict[str, Any]:
+    if piece.media_type == PDF:
+        file = {"filename": piece.name or "document.pdf", "file_data": piece.url}
+        return {"type": "file", "file": file}
+    return {"type": "image_url", "image_url": {"url": piece.url}}
 
 
 # ---------------------------------------------------------------- the answer
