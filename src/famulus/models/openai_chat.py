@@ -33,6 +33,7 @@ from famulus.models.conversation import (
     lines_of,
     paired,
     shown,
+    words,
 )
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
