@@ -17,10 +17,11 @@ from famulus.agent.turn import Agent
 from famulus.core import plugins
 from famulus.core.clock import Clock
 from famulus.core.config import Config
-from famulus.core.events import Event
+from famulus.core.events import Event, Notified
 from famulus.core.loading import Loaded
+from famulus.core.messages import SessionKey
 from famulus.core.plugins import Services, Unavailable
-from famulus.core.protocols import Channel, Deliver, Model, Tool, Watcher
+from famulus.core.protocols import Channel, Deliver, Ledger, Model, Tool, Watcher
 from famulus.engine.embedded import Embedded
 from famulus.gateway.attachments import Attachments
 from famulus.gateway.commands import Slash
@@ -35,9 +36,11 @@ from famulus.policy.egress import Door
 from famulus.policy.sandbox import find_sandbox
 from famulus.policy.throttled import Throttled
 from famulus.state.blobs import Blobs
+from famulus.state.budget import Budget
 from famulus.state.messages import Messages
 from famulus.state.people import People
 from famulus.state.sessions import Sessions
+from famulus.state.spending import Call, Spending
 from famulus.store.database import Database
 from famulus.store.lock import hold
 from famulus.store.opening import open_database, sqlite_path
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _SENDING_SECONDS = 5.0
+_ORPHANED_SECONDS = 3600.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,13 +128,29 @@ async def _build(
     sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
     messages = Messages(database)
 
-    models = await build_models(loaded, clock, session=Http(stack).session)
+    spending = Spending(database, clock=clock, timezone=config.cost.timezone)
+    budget = Budget(
+        database,
+        config.cost,
+        clock=clock,
+        notify=lambda call, text: _notify(emit, call, text),
+        # Other processes may be making calls on a server's database.
+        orphaned_seconds=0.0 if path else _ORPHANED_SECONDS,
+    )
+    if config.cost.enabled:
+        await stack.enter_async_context(budget)
+    models = await build_models(
+        loaded,
+        clock,
+        session=Http(stack).session,
+        budget=budget if config.cost.enabled else None,
+    )
     main = models.main()
 
     door = await stack.enter_async_context(
         Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)
     )
-    tools, missing = await build_tools(config, clock, door)
+    tools, missing = await build_tools(config, clock, door, spending)
     agent = Agent(
         config.agent,
         prompt=Prompt(
@@ -172,6 +192,7 @@ async def _build(
         agent,
         sessions=sessions,
         messages=messages,
+        ledger=spending,
         workspace=workspace,
         cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - it is built below
         models=lambda: [main.card.name, *config.models],
@@ -214,8 +235,27 @@ async def _build(
     )
 
 
+def _notify(emit: Callable[[Event], None], call: Call, text: str) -> None:
+    """Tell the chat that a call was made for, if there is one."""
+    if call.session:
+        key = SessionKey.parse(call.session)
+        emit(
+            Notified(
+                turn_id=call.turn_id,
+                session=call.session,
+                channel=key.channel,
+                chat_id=key.chat_id,
+                text=text,
+            )
+        )
+
+
 async def build_models(
-    loaded: Loaded, clock: Clock, *, session: "Callable[[], aiohttp.ClientSession]"
+    loaded: Loaded,
+    clock: Clock,
+    *,
+    session: "Callable[[], aiohttp.ClientSession]",
+    budget: Budget | None = None,
 ) -> Models:
     """The models of a configuration, and one that is found where it names none."""
     named = configured_model(loaded.config)
@@ -225,11 +265,12 @@ async def build_models(
         clock=clock,
         environment=loaded.environment,
         found=None if named else await find_model(loaded.environment),
+        budget=budget,
     )
 
 
 async def build_tools(
-    config: Config, clock: Clock, door: Door
+    config: Config, clock: Clock, door: Door, ledger: Ledger
 ) -> tuple[list[Tool], dict[str, str]]:
     """The tools that work here, and for each of the others why it does not."""
     settings = config.plugin_settings("tools", "shell", shell.Settings)
@@ -245,6 +286,7 @@ async def build_tools(
         sandbox=sandbox,
         sandbox_reason=reason,
         tool_output=config.limits.tool_output,
+        ledger=ledger,
     )
     tools: list[Tool] = []
     missing: dict[str, str] = {}

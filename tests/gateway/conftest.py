@@ -29,6 +29,7 @@ from famulus.state.logins import Logins, Tokens
 from famulus.state.messages import Messages
 from famulus.state.people import People
 from famulus.state.sessions import Sessions
+from famulus.state.spending import Spending
 from famulus.store.sqlite import SQLite
 
 PASSWORD = "open sesame"
@@ -233,6 +234,7 @@ async def _build(stack, config, home, clock):
         agent,
         sessions=sessions,
         messages=messages,
+        ledger=Spending(database, clock=clock, timezone="UTC"),
         workspace=home / "workspace",
         cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - made below
         models=lambda: ["mirror"],

@@ -247,6 +247,8 @@ class Web:
                 frame |= {"type": "turn_started", "message_ids": answers}
             case events.ToolStarted() | events.ToolFinished() | events.ApprovalRequested():
                 frame |= {"type": _KINDS[type(event)], **_own_fields(event)}
+            case events.Notified(text=text):
+                frame |= {"type": "system_notification", "content": text}
             case events.CommandExecuted():
                 self._executed(event)
                 return

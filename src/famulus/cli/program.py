@@ -16,6 +16,7 @@ COMMANDS = {
     "chat": "Talk in the terminal.",
     "route": "Show which model a message would go to, and why.",
     "sessions": "List and show conversations.",
+    "usage": "Show what the models used and cost.",
     "status": "Show what is set up and what is running.",
     "config": "Check and show the configuration.",
     "login": "Print a link that logs a browser in.",

@@ -15,7 +15,8 @@ from famulus.core.clock import Clock
 from famulus.core.loading import Loaded
 from famulus.gateway.gate import OWNED
 from famulus.policy.egress import Door
-from famulus.store.opening import sqlite_path
+from famulus.state.spending import Spending
+from famulus.store.opening import open_database, sqlite_path
 
 
 class ToolState(Struct, frozen=True):
@@ -71,7 +72,10 @@ def command(options: Options, *, as_json: bool) -> None:
 async def _status(options: Options) -> Status:
     loaded = options.load()
     gateway = running_gateway(options.home)
-    tools, missing = await build_tools(loaded.config, Clock(), Door())
+    # It is only built here, and reads nothing, so the database stays closed.
+    database = open_database(loaded.config.storage.url, options.home)
+    ledger = Spending(database, clock=Clock(), timezone=loaded.config.cost.timezone)
+    tools, missing = await build_tools(loaded.config, Clock(), Door(), ledger)
     states = [ToolState(tool.name, available=True) for tool in tools]
     states += [ToolState(name, available=False, reason=why) for name, why in missing.items()]
     return Status(

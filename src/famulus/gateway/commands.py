@@ -17,13 +17,17 @@ from famulus.core import workspace as files
 from famulus.core.errors import FamulusError
 from famulus.core.events import CommandExecuted
 from famulus.core.messages import Origin, SessionKey, Text
+from famulus.core.protocols import Ledger
 from famulus.engine.turns import Answer, Closing, Ending, Runner, Stopped, Turn
 from famulus.gateway.history import exchanged
+from famulus.gateway.usage import usage_text
 from famulus.state.messages import Messages
+from famulus.state.people import OWNER
 from famulus.state.sessions import Session, Sessions
 
 _DUMPED = 10_000
 _LISTED = 20
+_USAGE_DAYS = 30
 _LONGEST_TITLE = 200
 _UNSAFE = re.compile(r"[^\w\-]+")
 
@@ -65,6 +69,7 @@ class Slash:
         *,
         sessions: Sessions,
         messages: Messages,
+        ledger: Ledger,
         workspace: Path,
         cancel: Callable[[str], Awaitable[Stopped]],
         models: Callable[[], Sequence[str]],
@@ -73,6 +78,7 @@ class Slash:
         self._inner = inner
         self._sessions = sessions
         self._messages = messages
+        self._ledger = ledger
         self._workspace = workspace
         self._cancel = cancel
         self._models = models
@@ -252,6 +258,12 @@ class Slash:
         await self._sessions.set_model(call.session, model)
         return Told(f"This conversation uses {model or 'the default model'} now.", call.session)
 
+    async def usage(self, call: Call) -> Told:
+        person = "" if call.person == OWNER else call.person
+        days = int(call.argument) if call.argument.isdecimal() else _USAGE_DAYS
+        summary = await self._ledger.summary(days=min(max(days, 1), 3660), person=person)
+        return Told(usage_text(summary, call.session), call.session)
+
     async def help(self, call: Call) -> Told:
         rows = [f"- `/{each.usage}` {each.description}" for each in COMMANDS]
         return Told("\n".join(["What you can type here:", "", *rows]), call.session)
@@ -274,6 +286,7 @@ COMMANDS = (
     Command("dump", "dump", "saves this conversation as Markdown", Slash.dump),
     Command("stop", "stop", "stops what is running and drops what waits", Slash.stop),
     Command("model", "model [name]", "shows or changes the model here", Slash.model),
+    Command("usage", "usage [days]", "shows what the models used and cost", Slash.usage),
     Command("help", "help", "shows this list, as does `/?`", Slash.help),
 )
 _BY_NAME = {each.name: each for each in COMMANDS}

@@ -7,7 +7,8 @@ Around the wire of each model stand, from the outside:
 - `Interrupted`, the provider's breaker, inside so that it counts every request; another try that
   meets it open fails at once and is the last, so nobody waits for a provider that rests;
 - `Rotated`, a wire for each key, inside so that a limited key neither waits while another one
-  works nor counts against the provider.
+  works nor counts against the provider;
+- `Budgeted`, inside of all, so that each single call is booked.
 """
 
 import re
@@ -18,10 +19,11 @@ import msgspec
 
 from famulus.core.clock import Clock
 from famulus.core.config import Config, ModelEntry, Provider
-from famulus.core.errors import ConfigError
+from famulus.core.errors import ConfigError, OverLimit
 from famulus.core.protocols import Model, ModelCard
 from famulus.core.settings import Secret
 from famulus.models.breaker import Breaker, Interrupted
+from famulus.models.budgeted import Budgeted
 from famulus.models.catalog import Known, lookup
 from famulus.models.classify import compiled
 from famulus.models.fallback import Fallback
@@ -31,6 +33,7 @@ from famulus.models.rotated import Keys, Rotated
 from famulus.models.routed import Routed
 from famulus.models.vendors import VENDORS, WELL_KNOWN, completed, keys_of, type_of, usable
 from famulus.models.wires import Later, Resolved, Session, plugin
+from famulus.state.budget import Budget
 
 _THINKING = ("openrouter", "openai_responses")
 _INPUTS = ("text", "image")
@@ -49,12 +52,14 @@ class Models:
         clock: Clock,
         environment: Mapping[str, str],
         found: Found | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._session = session
         self._clock = clock
         self._environment = environment
         self._config = config
         self._found = found
+        self._budget = budget
         self._breakers: dict[str, Breaker] = {}
         self._keys: dict[str, Keys] = {}
 
@@ -100,9 +105,12 @@ class Models:
         if provider.type not in WELL_KNOWN:
             plugin(provider.type)
         wires: list[Model] = [
-            Later(
-                resolved._replace(provider=msgspec.structs.replace(provider, api_key=key)),
-                self._session,
+            self._booked(
+                Later(
+                    resolved._replace(provider=msgspec.structs.replace(provider, api_key=key)),
+                    self._session,
+                ),
+                resolved.entry,
             )
             for key in keys_of(provider) or (Secret(),)
         ]
@@ -110,7 +118,14 @@ class Models:
         if len(wires) > 1:
             keys = Keys(section, len(wires), self._clock)
             model = Rotated(wires, self._keys.setdefault(section, keys))
-        return Retried(Interrupted(model, self._breaker(section)), clock=self._clock)
+        retried = Retried(Interrupted(model, self._breaker(section)), clock=self._clock)
+        spare = self._config.cost.over_limit
+        if spare in ("refuse", name) or model.card.local:
+            return retried  # what is meant to stay on this machine is not given away
+        return Fallback((retried, self.named(spare)), on=OverLimit)
+
+    def _booked(self, wire: Model, entry: ModelEntry) -> Model:
+        return Budgeted(wire, entry, self._budget) if self._budget else wire
 
     def resolve(self, name: str) -> Resolved:
         """A `[models]` name, `provider/model-id`, or a bare model id whose provider is found by
