@@ -48,7 +48,9 @@ class Console:
         return self._mine.setdefault(turn_id, future)
 
 
-def inbound(text: str, *, session: str = "", model: str = "", parts: tuple[Part, ...] = ()) -> Inbound:
+def inbound(
+    text: str, *, session: str = "", model: str = "", parts: tuple[Part, ...] = ()
+) -> Inbound:
     """A message typed at the terminal. `session` is a whole key, `channel:chat`, or a dialog's id
     of the terminal's own chat; empty is its current dialog.
     """
