@@ -26,12 +26,13 @@ from famulus.core.messages import (
 )
 from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Request, TextDelta
 from famulus.models.conversation import (
+    Shown,
     arguments_of,
     file_line,
-    image_data,
     image_line,
     is_object,
     paired,
+    shown,
 )
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
@@ -132,7 +133,7 @@ class Anthropic:
                 case Image():
                     yield self._image(part, request, message.role)
                 case File():
-                    yield _text(file_line(part))
+                    yield self._file(part, request, message.role)
                 case Reasoning(_, "anthropic", opaque) if is_object(opaque.encode()):
                     yield msgspec.Raw(opaque.encode())
                 case ToolCall() if message.role == "assistant":
@@ -160,11 +161,22 @@ class Anthropic:
         return block
 
     def _image(self, image: Image, request: Request, role: str) -> dict[str, Any]:
-        data = image_data(image, request.media, self.card.inputs)
+        data = shown(image, request.media, self.card.inputs)
         if data is None or role == "assistant":
             return _text(image_line(image))
-        source = {"type": "base64", "media_type": data[0], "data": data[1]}
-        return {"type": "image", "source": source}
+        return {"type": "image", "source": _source(data)}
+
+    def _file(self, file: File, request: Request, role: str) -> dict[str, Any]:
+        data = shown(file, request.media, self.card.inputs)
+        if data is None or role == "assistant":
+            return _text(file_line(file))
+        document = {"type": "document", "source": _source(data)}
+        # The vendor takes no more than this, and nothing empty.
+        return document | ({"title": data.name[:255]} if data.name.strip() else {})
+
+
+def _source(data: Shown) -> dict[str, str]:
+    return {"type": "base64", "media_type": data.media_type, "data": data.data}
 
 
 def _text(text: str) -> dict[str, Any]:

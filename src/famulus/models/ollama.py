@@ -32,7 +32,7 @@ from famulus.core.messages import (
     Usage,
 )
 from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Request, TextDelta
-from famulus.models.conversation import arguments_of, content, image_data, lines_of, paired
+from famulus.models.conversation import arguments_of, content, lines_of, paired, shown
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, Lines, encoded
 
@@ -247,7 +247,7 @@ def _messages(
                     continue
                 lines = [] if result.ok else ["The call failed."]
                 for part in result.parts:
-                    if isinstance(part, Image) and image_data(part, request.media, inputs):
+                    if isinstance(part, Image) and shown(part, request.media, inputs):
                         images += (Text(f"[Image from {result.name}]", Origin.TOOL), part)
                     else:
                         lines += lines_of(part)
@@ -263,10 +263,10 @@ def _user(
     if not pieces:
         return
     text = "\n".join(piece for piece in pieces if isinstance(piece, str))
-    shown: dict[str, Any] = {"role": "user", "content": text}
-    if images := [piece[1] for piece in pieces if not isinstance(piece, str)]:
-        shown["images"] = images
-    yield shown
+    said: dict[str, Any] = {"role": "user", "content": text}
+    if images := [piece.data for piece in pieces if not isinstance(piece, str)]:
+        said["images"] = images
+    yield said
 
 
 def _assistant(message: Message) -> Iterator[dict[str, Any]]:

@@ -28,6 +28,8 @@ from famulus.core.messages import (
 )
 from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Request, TextDelta
 from famulus.models.conversation import (
+    PDF,
+    Shown,
     arguments_of,
     content,
     is_object,
@@ -177,19 +179,20 @@ class OpenAIResponses:
         if all(isinstance(piece, str) for piece in pieces):
             return "".join(piece for piece in pieces if isinstance(piece, str))
         return [
-            {"type": "input_text", "text": piece}
-            if isinstance(piece, str)
-            else {
-                "type": "input_image",
-                "image_url": f"data:{piece[0]};base64,{piece[1]}",
-                "detail": "auto",
-            }
+            {"type": "input_text", "text": piece} if isinstance(piece, str) else _shown(piece)
             for piece in pieces
         ]
 
     def _output(self, result: ToolResult, request: Request) -> str | list[dict[str, Any]]:
         failed = () if result.ok else (Text("The call failed.", Origin.TOOL),)
         return self._content((*failed, *result.parts), request)
+
+
+def _shown(piece: Shown) -> dict[str, Any]:
+    if piece.media_type == PDF:
+        name = piece.name or "document.pdf"
+        return {"type": "input_file", "filename": name, "file_data": piece.url}
+    return {"type": "input_image", "image_url": piece.url, "detail": "auto"}
 
 
 # ---------------------------------------------------------------- the answer

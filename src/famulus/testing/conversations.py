@@ -37,7 +37,14 @@ def conversations() -> st.SearchStrategy[Request]:
     )
     others: st.SearchStrategy[Part] = st.one_of(
         st.builds(Note, _WORDS),
-        st.builds(File, _WORDS, _WORDS, st.just(Origin.OWNER), _WORDS, _WORDS),
+        st.builds(
+            File,
+            st.sampled_from([BLOB, "gone"]),
+            st.sampled_from(["application/pdf", "text/plain", ""]),
+            st.just(Origin.OWNER),
+            _WORDS,
+            _WORDS,
+        ),
     )
     calls: st.SearchStrategy[Part] = st.builds(ToolCall, _IDS, _NAMES, _ARGUMENTS)
     thoughts: st.SearchStrategy[Part] = st.one_of(

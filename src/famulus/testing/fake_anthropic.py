@@ -142,6 +142,12 @@ def _check_block(block: Any, role: str, where: str) -> None:
             known(block["source"], "type media_type data", f"{where}.source")
             need(block["source"]["media_type"] in _IMAGES, f"{where}.source.media_type: unexpected")
             need(b64decode(block["source"]["data"], validate=True), f"{where}.source: empty image")
+        case "document" if role == "user":
+            known(block, "type source title context citations cache_control", where)
+            known(block["source"], "type media_type data", f"{where}.source")
+            need(block["source"]["media_type"] == "application/pdf", f"{where}.source: unexpected")
+            need(b64decode(block["source"]["data"], validate=True), f"{where}.source: empty PDF")
+            need(1 <= len(block.get("title", "x")) <= 500, f"{where}.title: bad length")
         case "tool_use" if role == "assistant":
             known(block, "type id name input cache_control", where)
             need(re.fullmatch(r"[a-zA-Z0-9_-]+", block["id"]), f"{where}.id: bad pattern")

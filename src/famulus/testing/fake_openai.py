@@ -183,6 +183,12 @@ def _check_content(content: Any, where: str) -> None:
         if part.get("type") == "text":
             known(part, "type text", where)
             continue
+        if part.get("type") == "file":
+            known(part["file"], "file_id filename file_data", f"{where}.file")
+            need(part["file"]["filename"], "Missing required parameter: 'filename'", where)
+            match = re.fullmatch(r"data:application/pdf;base64,(.+)", part["file"]["file_data"])
+            need(match and b64decode(match[1], validate=True), "Invalid file data.", where)
+            continue
         need(part.get("type") == "image_url", f"{where}: unknown type", where)
         known(part["image_url"], "url detail", where)
         match = re.fullmatch(

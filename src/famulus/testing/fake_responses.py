@@ -287,6 +287,12 @@ def _check_content(content: Any, where: str) -> None:
         if part.get("type") == "input_text":
             known(part, "type text", where)
             continue
+        if part.get("type") == "input_file":
+            known(part, "type filename file_data file_id file_url", where)
+            need(part["filename"], "Missing required parameter: 'filename'", where)
+            match = re.fullmatch(r"data:application/pdf;base64,(.+)", part["file_data"])
+            need(match and b64decode(match[1], validate=True), "Invalid file data.", where)
+            continue
         need(part.get("type") == "input_image", f"{where}: unknown type", where)
         known(part, "type image_url file_id detail", where)
         match = re.fullmatch(r"data:image/(?:png|jpeg|gif|webp);base64,(.+)", part["image_url"])
