@@ -1,53 +1,51 @@
-import hashlib
-import json
 import timeit
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from famulus.core.config import Rule
 from famulus.core.errors import ConfigError
 from famulus.models.classify import classify, compiled
+from famulus.models.measured import Labelled, measure
 
 RULES = compiled()
-MESSAGES = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "data" / "tuned.jsonl").read_text("utf-8").splitlines()
-]
 
 
-def held_out(text: str) -> bool:
-    """Messages that the rules were not tuned on, by a split that never moves."""
-    return hashlib.sha256(text.encode()).digest()[0] % 2 == 1
+def labelled(name: str) -> list[Labelled]:
+    file = Path(__file__).parent / "data" / f"{name}.jsonl"
+    return [msgspec.json.decode(line, type=Labelled) for line in file.read_bytes().splitlines()]
+
+
+TUNED, HELD_OUT = labelled("tuned"), labelled("heldout")
 
 
 def class_of(text: str) -> str:
     return classify(text, RULES).class_
 
 
-def test_less_than_one_percent_of_hard_messages_go_to_the_simple_model() -> None:
-    hard = [row for row in MESSAGES if row["class"] != "simple"]
-    wrong = [row["text"] for row in hard if class_of(row["text"]) == "simple"]
-    assert len(hard) >= 200
-    assert len(wrong) / len(hard) < 0.01, wrong
+@pytest.mark.parametrize("messages", [TUNED, HELD_OUT], ids=["tuned", "heldout"])
+@pytest.mark.parametrize("language", ["", "en", "zh"])
+def test_under_one_percent_of_hard_messages_go_to_the_simple_model(
+    messages: list[Labelled], language: str
+) -> None:
+    leaked, hard = measure(messages, RULES).leaked(language)
+    assert hard >= 190
+    assert leaked / hard < 0.01
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_most_simple_messages_are_recognised_among_those_never_tuned_on(language: str) -> None:
-    simple = [
-        row["text"]
-        for row in MESSAGES
-        if row["class"] == "simple" and row["lang"] == language and held_out(row["text"])
-    ]
-    recognised = [text for text in simple if class_of(text) == "simple"]
-    assert len(simple) >= 20
-    assert len(recognised) / len(simple) >= 0.7, set(simple) - set(recognised)
+@pytest.mark.parametrize("language", ["en", "zh", "de", "fr", "es", "ja"])
+def test_most_simple_messages_are_recognised_among_those_held_out(language: str) -> None:
+    recognised, simple = measure(HELD_OUT, RULES).recognised(language)
+    assert simple >= 13
+    assert recognised / simple >= 0.8
 
 
-def test_every_message_of_the_labelled_set_is_there_once() -> None:
-    texts = [row["text"] for row in MESSAGES]
-    assert len(texts) == len(set(texts))
-    assert {row["class"] for row in MESSAGES} == {"simple", "complex", "tool"}
+def test_every_message_is_in_one_of_the_two_sets_once() -> None:
+    texts = [row.text for row in TUNED + HELD_OUT]
+    assert len(texts) == len(set(texts)) >= 1200
+    for language in ("en", "zh"):
+        assert sum(row.lang == language for row in TUNED + HELD_OUT) >= 400
 
 
 @pytest.mark.parametrize(
@@ -62,6 +60,24 @@ def test_every_message_of_the_labelled_set_is_there_once() -> None:
         "```\nhello\n```",
         "hello! hello! " * 30,
         "what is 2+2? and what is 3+3?",
+        "it works?",
+        "great, it broke",
+        "who wrote the report",
+        "what is success",
+        "continue in english",
+        "german for beginners",
+        "how big is the risk",
+        "the date",
+        "2024-11-21",
+        "24/7",
+        "thanks, help me",
+        "😭",
+        "?",
+        "ok so",
+        "什么时候",
+        "这句用日语怎么说",
+        "项目有多大",
+        "好的",
     ],
 )
 def test_what_is_in_doubt_is_complex(text: str) -> None:
@@ -101,6 +117,62 @@ def test_local_mark_is_seen_in_the_middle_of_a_long_text() -> None:
 def test_wrong_pattern_of_the_user_is_named() -> None:
     with pytest.raises(ConfigError, match=r"router\.rules\[1\]\.pattern '\(' is not a regular"):
         compiled([Rule(class_="tool", pattern="a"), Rule(class_="tool", pattern="(")])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Heyyy!!",
+        "great, thank you, you're the best",
+        "it works!",
+        "hahahaha 😂",
+        "could you please tell me what time it is in Tokyo",
+        "I need you to flip a coin",
+        "谢谢,你真棒",
+        "ありがとう、助かりました",
+    ],
+)
+def test_what_is_made_of_known_words_is_simple(text: str) -> None:
+    assert class_of(text) == "simple"
+
+
+@pytest.mark.parametrize(
+    ("class_", "pattern"),
+    [
+        ("tool", "(a+)+$"),
+        ("tool", "(a|aa)+$"),
+        ("tool", r"(\w*\s?)*:"),
+        ("tool", "a.*b.*c"),
+        ("tool", "a?" * 30),
+        ("tool", "(x{0,9}){0,9}"),
+        ("local", "#private.*"),
+        ("local", r"\s+$"),
+    ],
+)
+def test_rule_that_could_take_long_is_refused(class_: str, pattern: str) -> None:
+    rule = msgspec.convert({"class": class_, "pattern": pattern}, Rule)
+    with pytest.raises(ConfigError, match=r"router\.rules\[0\]\.pattern .* could take seconds"):
+        compiled([rule])
+
+
+@pytest.mark.parametrize(
+    ("class_", "pattern", "unit"),
+    [
+        ("tool", r"turn .{0,40}lights", "turn "),
+        ("tool", r"\w+\s{0,40}:", "a"),
+        ("tool", r"(?:\d{1,3}\.){3}\d{1,3}", "1."),
+        ("tool", r"[(+*]+x", "("),
+        ("local", r"my\s{1,9}(?:will|salary|diagnosis)\b", "my "),
+        ("local", r"(?P<mark>#private|#secret)\b", "#"),
+        ("local", r"\s{0,250}$", " "),
+    ],
+)
+def test_rule_that_is_taken_stays_quick_on_the_worst_text(
+    class_: str, pattern: str, unit: str
+) -> None:
+    rules = compiled([msgspec.convert({"class": class_, "pattern": pattern}, Rule)])
+    text = (unit * 65_536)[:65_536] + "\u0000"
+    assert timeit.timeit(lambda: classify(text, rules), number=1) < 2
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,26 @@
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 import click
+import msgspec
 
 from famulus.cli.options import Options, as_json, common
+from famulus.core.config import Router
+from famulus.core.errors import ConfigError
 
 
 @click.command()
-@click.argument("text")
+@click.argument("text", default="")
+@click.option(
+    "--labelled",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Measure the rules on a file instead: a JSON object with text and class a line.",
+)
 @as_json
 @common
-def command(options: Options, *, text: str, as_json: bool) -> None:
+def command(options: Options, *, text: str, labelled: Path | None, as_json: bool) -> None:
     """Show which model a message would go to, and why. No model is called.
 
     TEXT is the message; - reads it from standard input.
@@ -25,6 +34,11 @@ def command(options: Options, *, text: str, as_json: bool) -> None:
 
     loaded = options.load()
     router = loaded.config.router
+    if labelled:
+        _measure(labelled, router)
+        return
+    if not text:
+        raise click.UsageError('Say which message, as in: famulus route "hello"')
     if text == "-":
         text = sys.stdin.read()
     decision = classify(text, compiled(router.rules))
@@ -35,6 +49,9 @@ def command(options: Options, *, text: str, as_json: bool) -> None:
         decision.reasons.append("router.simple is not set, so every message goes to one model")
     elif decision.keep_local:
         model = router.simple
+    elif router.shadow:
+        model = loaded.config.agent.model or main
+        decision.reasons.append("router.shadow is on, so the agent's model answers")
     else:
         by_class = {"simple": router.simple, "tool": router.tool}
         model = by_class.get(decision.class_) or router.complex or main
@@ -50,3 +67,22 @@ def command(options: Options, *, text: str, as_json: bool) -> None:
     click.echo(f"{answer['class']} → {answer['model']} (score {decision.score:g})")
     for reason in decision.reasons:
         click.echo(f"  {reason}")
+
+
+def _measure(file: Path, router: Router) -> None:
+    from famulus.models.classify import compiled  # noqa: PLC0415 - as above
+    from famulus.models.measured import Labelled, measure, table  # noqa: PLC0415 - as above
+
+    decode = msgspec.json.Decoder(Labelled).decode
+    messages = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            messages.append(decode(line))
+        except msgspec.DecodeError as error:
+            raise ConfigError(
+                f"{file}, line {number}: {error}. Each line is a JSON object such as "
+                '{"text": "hello", "class": "simple"}.'
+            ) from None
+    measured = measure(messages, compiled(router.rules))
+    click.echo(table(measured))
+    click.echo(f"\nA decision took {measured.microseconds:.0f} µs at the median.")

@@ -30,12 +30,14 @@ _SMALL_TALK = 20.0  # every word of it is known, so no other evidence outweighs 
 _WORD = re.compile(r"[^\W\d_]+")
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _COURTESY = re.compile(
-    r"\A(?:(?:ok|okay|so|well|um+|please|pls|plz|quick question|famulus|btw|just curious|hey|hi|"
-    r"hello|hallo|hola|bonjour|do you know|can you tell me|could you tell me|can you please|"
-    r"could you|would you|bitte|sag mal|por favor|dis moi|s'il te plaît"
-    r"|你好|您好|请问|请|麻烦"
-    r"|那|对了)"
-    r"(?:[\s,:;!.，：！。-]+|(?<=[\u3400-\u9fff])))+(?=\S)",
+    r"\A(?:(?:ok|okay|so|well|um+|uh+|and|please|pls|plz|quick question|famulus|btw|just curious|"
+    r"hey|hi|hello|do you know|(?:can|could|would|will) you(?: please)?|tell me|give me|show me|"
+    r"let me know|go ahead and|i(?:'d| would)? (?:just )?(?:need|want|like|wanna)(?: you)?"
+    r"(?: to(?: know| get| hear| ask)?)?|i wonder|help me|"
+    r"hallo|bitte|sag mir|sag mal|kannst du mir sagen|weißt du|"
+    r"hola|por favor|dime|bonjour|salut|dis[- ]moi|s'il te plaît|"
+    r"你好|您好|请问|请|麻烦|帮我|告诉我|你知道|我想知道|能告诉我|那|对了|すみません|教えて)"
+    r"(?:[\s,:;!.，：！。、-]+|(?<=[\u3040-\u9fff])))+(?=\S)",
 )
 _FAREWELL = re.compile(
     r"[\s,，]+(?:please|pls|plz|thanks|thank you|famulus|for me|real quick|bitte|danke|por favor|"

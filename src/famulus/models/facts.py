@@ -22,7 +22,7 @@ _COUNTRY = (
     "montenegro|morocco|mozambique|myanmar|namibia|nepal|netherlands|new zealand|nicaragua|niger|nigeria|north korea|norway|oman|pakistan|panama|paraguay|peru|"
     "philippines|poland|portugal|qatar|romania|russia|rwanda|saudi arabia|scotland|senegal|serbia|singapore|slovakia|slovenia|somalia|south africa|"
     "south korea|spain|sri lanka|sudan|sweden|switzerland|syria|taiwan|tanzania|thailand|tunisia|turkey|uganda|uk|ukraine|united arab emirates|uae|"
-    "united kingdom|united states|uruguay|us|usa|uzbekistan|venezuela|vietnam|wales|yemen|zambia|zimbabwe|california|texas|florida|bavaria|africa|asia|europe|"
+    "united kingdom|united states|uruguay|us|usa|uzbekistan|venezuela|vietnam|wales|yemen|zambia|zimbabwe|california|michigan|ohio|arizona|hawaii|alaska|colorado|nevada|texas|florida|bavaria|africa|asia|europe|"
     "north america|south america|antarctica)"
 )
 _CITY = (
@@ -30,7 +30,7 @@ _CITY = (
     "vienna|munich|hamburg|zurich|geneva|amsterdam|brussels|copenhagen|stockholm|oslo|helsinki|dublin|edinburgh|prague|warsaw|budapest|athens|istanbul|"
     "cairo|dubai|mumbai|delhi|new delhi|bangkok|jakarta|seoul|osaka|kyoto|taipei|manila|hanoi|toronto|vancouver|montreal|chicago|boston|seattle|"
     "los angeles|la|san francisco|sf|houston|miami|denver|las vegas|mexico city|lima|bogota|buenos aires|rio(?: de janeiro)?|sao paulo|santiago|"
-    "nairobi|lagos|cape town|johannesburg|casablanca|tel aviv|timbuktu|utc|gmt|est|pst|cet)"
+    "nairobi|lagos|cape town|johannesburg|casablanca|tel aviv|timbuktu|utc|gmt|est|pst|cet|(?:the )?(?:pacific|eastern|central|mountain)(?: standard)?(?: time(?: ?zone)?)?)"
 )
 _THING = (
     "(?:the )?(?:moon|sun|earth|mars|venus|jupiter|saturn|mercury|neptune|uranus|pluto|equator|eiffel tower|nile|amazon|mount everest|mt everest|everest|k2|"
@@ -77,7 +77,7 @@ _DAY = (
 _MONTH = "(?:january|february|march|april|may|june|july|august|september|october|november|december|a leap year|a year|a decade|a century|a week|a fortnight)"
 _LANGUAGE = (
     "(?:english|german|french|spanish|italian|chinese|mandarin|japanese|korean|portuguese|russian|"
-    "dutch|latin|arabic|hindi|turkish|polish|swedish|greek|hebrew)"
+    "cantonese|danish|norwegian|finnish|thai|vietnamese|dutch|latin|arabic|hindi|turkish|polish|swedish|greek|hebrew)"
 )
 _UNIT = (
     "(?:kilometers?|kilometres?|kms?|miles?|mi|meters?|metres?|m|centimet(?:er|re)s?|millimet(?:er|re)s?|cm|mm|in|inch(?:es)?|feet|foot|ft|yards?|light years?|"
@@ -92,7 +92,7 @@ _OPERATOR = (
     r"(?:[+\-*/x×÷^–]|\*\*|plus|minus|times|over|divided by|multiplied by|to the power of|mod|modulo|% of|percent of|per ?cent of|"
     r"mal|geteilt durch|prozent von|% von|por|entre|más|menos|dividido (?:por|entre)|% de|por ciento de|fois|divisé par|moins|plus|pour ?cent de)"
 )
-_EVERYDAY = "(?:hello|hi|goodbye|good (?:morning|evening|night|day|afternoon)|thank you|thanks|please|sorry|excuse me|yes|no|cheers|i love you|cat|dog|house|water|bread|apple|tree|friend|love|beer|coffee|milk|book|school|mother|father|sun|moon)"
+_EVERYDAY = "(?:hello|hi|goodbye|good ?bye|good (?:morning|evening|night|day|afternoon)|see you(?: later| soon| tomorrow)?|thank you(?: very much)?|dinner|breakfast|lunch|thanks|please|sorry|excuse me|yes|no|cheers|i love you|cat|dog|house|water|bread|apple|tree|friend|love|beer|coffee|milk|book|school|mother|father|sun|moon)"
 _NO_SUM = r"(?!\d{4}[-/]\d{1,2}[-/]\d|\d{1,2}/\d{1,2}/\d|24/7|50/50|9/11|\d{3,}-\d{3,})"
 _SUM = rf"{_NO_SUM}[( ]{{0,4}}{_VALUE}[)² ]{{0,4}}(?: ?{_OPERATOR} ?[( ]{{0,4}}{_VALUE}[)² ]{{0,4}}){{1,12}}"
 _ASK_SUM = (
@@ -107,10 +107,11 @@ SIMPLE_PATTERNS = (
         "time or date",
         rf"(?:what(?:'?s| is) |what |tell me |do you have )?(?:the )?(?:current |local )?(?:time(?: in (?:{_CITY}|{_COUNTRY}))|(?:time|date|day)(?: (?:and|&) (?:time|date))? "
         rf"(?:is it|it is|please|now|right now|today))(?: (?:right )?now| today| please| currently| in (?:{_CITY}|{_COUNTRY})){{0,2}}|"
-        rf"what(?:'?s| is) the (?:current )?(?:time|date)|current (?:time|date)|what time'?s it|what time it is|got the time|"
+        rf"what(?:'?s| is) the (?:current )?(?:time|date)|(?:the )?(?:current |exact )?(?:time|date)(?= )(?: (?:please|now|today))|(?:the )?(?:current|exact) (?:time|date)|(?:tell|give) me the (?:time|date)|what time'?s it|(?:what time|what the time|what today'?s date|what the date|what day|what day of the week|what year)(?: it)? is(?: it)?(?: now| today| right now| in (?:{_CITY}|{_COUNTRY}))?|what (?:hour|time of day) is it(?: in (?:{_CITY}|{_COUNTRY}))?|what'?s the clock say|got the time|"
+        rf"what (?:date|day) (?:will it be |is it |is |it will be )(?:in )?{_VALUE} days?(?: from now)?|in {_VALUE} days?,? what (?:date|day) will it be|(?:the )?date (?:it will be |in )?{_VALUE} days(?: from now)?|"
         rf"(?:what(?:'?s| is) )?today'?s date|(?:what(?:'?s| is) )?(?:the )?date (?:today|is it(?: today)?)|"
         r"(?:what|which)(?:'?s| is)? (?:today|(?:day|weekday)(?: of the week)?(?: is)?(?: it| today){1,2}|year is (?:it|this)|month is (?:it|this)|week (?:number )?is (?:it|this))|"
-        r"is it (?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)(?: today)?|"
+        r"(?:what|which) day of the week are we on|is (?:it|today) (?:a )?(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)(?: today)?|"
         rf"how (?:many days|many weeks|long) (?:(?:is it |are left |left )?(?:un)?till?|to|before) {_DAY}|days until {_DAY}",
     ),
     Pattern(
@@ -122,15 +123,16 @@ SIMPLE_PATTERNS = (
         rf"die hälfte von|das doppelte von|la mitad de|la moitié de) ?\(? ?{_NUMBER} ?\)?|"
         rf"(?:{_ASK_SUM})?{_NUMBER} ?(?:squared|cubed|factorial|!)|"
         rf"(?:{_ASK_SUM})?(?:a )?{_NUMBER} ?(?:%|percent|per ?cent) (?:off|tip on|tip for|discount on) [$€£]?{_NUMBER}(?: (?:dollars|euros|pounds|bucks))?|"
-        rf"add {_NUMBER} (?:and|to|plus) {_NUMBER}|subtract {_NUMBER} from {_NUMBER}|multiply {_NUMBER} (?:by|and|with) {_NUMBER}|divide {_NUMBER} by {_NUMBER}|"
+        rf"add (?:up )?{_VALUE} (?:and|to|plus) {_VALUE}|subtract {_VALUE} from {_VALUE}|multiply {_VALUE} (?:by|and|with|times) {_VALUE}|divide {_VALUE} by {_VALUE}|"
+        rf"(?:{_ASK_SUM})?(?:the )?(?:sum|product|average|mean) of {_NUMBER}(?:(?:,| and|, and) {_NUMBER}){{1,9}}|"
         rf"is {_NUMBER} (?:a )?(?:prime(?: number)?|even|odd|divisible by {_NUMBER})",
     ),
     Pattern(
         SIMPLE,
         10,
         "unit conversion",
-        rf"(?:convert |what(?:'?s| is) |how (?:many|much) is )?{_NUMBER} ?°? ?{_UNIT} (?:to|in|into|as|is how many) "
-        rf"°?{_UNIT}|how many {_UNIT} (?:are |is |do )?(?:there )?(?:in|is|are|make|to) (?:an?|one|the|half an?|{_NUMBER})? ?"
+        rf"(?:convert |what(?:'?s| is) |how (?:many|much) is |what(?:'?s| is) the equivalent of )?{_VALUE} ?°? ?{_UNIT} (?:to|in|into|as|is how many) "
+        rf"°?{_UNIT}|(?:how many|(?:what(?:'?s| is) )?the (?:total |correct )?(?:number|amount) of) {_UNIT}(?:'s)? (?:are |is |do |make )?(?:there )?(?:in|is|are|make|to|up in|equivalent to)? ?(?:an?|the|half (?:of )?an?|{_VALUE}(?: and (?:a )?half)?)? ?"
         rf"(?:leap )?{_UNIT}|how many days (?:are |does |has )?(?:there )?(?:in )?{_MONTH}(?: have)?",
     ),
     Pattern(
@@ -139,8 +141,8 @@ SIMPLE_PATTERNS = (
         "joke or game",
         r"(?:(?:please )?(?:tell|give) (?:me|us) |got |do you know |know |say )?(?:a|an|another|one more|any|some)"
         r"(?: (?:good|short|funny|quick|random|silly|dad|bad|little|knock[- ]knock)){0,2} (?:jokes?|riddles?|puns?|fun facts?|tongue[- ]twister)"
-        r"|tell me (?:jokes|something (?:nice|funny))|(?:dad )?jokes?|make me (?:laugh|smile)|(?:flip|toss) a coin|heads or "
-        r"tails|roll (?:an?|the|two|some) (?:die|dice|d\d{1,2})|(?:pick|give me|choose|think of|say) a (?:random )?(?:number|color|colour|letter)"
+        r"|tell me (?:jokes|something (?:nice|funny))|(?:dad )?jokes?|make me (?:laugh|smile)|(?:flip|toss) (?:a |the |me a )?(?:normal |heads or tails )?coin(?:,? ?-? ?i (?:pick|choose|call|say) (?:heads|tails))?(?: now| again)?|heads or "
+        r"tails|roll (?:me )?(?:an?|the|two|some) (?:\d{1,3}[ -]sided )?(?:die|dice|d\d{1,2})(?: with \d{1,3} sides)?(?: now| again)?|(?:pick|give me|choose|think of|say) a (?:random )?(?:number|color|colour|letter)"
         r"(?: (?:between|from) \d+ (?:and|to) \d+)?|random number(?: (?:between|from) \d+ (?:and|to) \d+)?|say something (?:nice|funny)|rock paper scissors|"
         r"(?:tell me )?(?:a|another) joke about (?:cats?|dogs?|cows?|pirates?|elephants?|robots?|computers?|programmers?|penguins?|chickens?|fish|food|cheese|animals?|math|school|teachers?|doctors?|space|ducks?)",
     ),
@@ -174,7 +176,7 @@ SIMPLE_PATTERNS = (
         rf"{_WHAT}(?:plural(?: form)?|past tense|past participle|opposite|antonym|synonym|rhyme) (?:of|for) (?:the word )?(?:{_QUOTED}|(?!(?:it|this|that|my|the)\b){_ONE})|"
         rf"(?:an?|another) (?:synonym|antonym|rhyme|word) for {_ONE}|how (?:do|would|to) (?:you |i |we )?(?:spell|pronounce) (?:the word )?(?:{_QUOTED}|{_ONE})|spell (?:the word )?(?:{_QUOTED}|{_ONE})|"
         rf"how (?:do|would|can|to) (?:you |i |we )?say (?:{_QUOTED}|{_TWO}) in {_LANGUAGE}|"
-        rf"(?:translate|say) (?:{_QUOTED}|{_EVERYDAY}) (?:to|into|in) {_LANGUAGE}|"
+        rf"(?:how (?:do|would|can|to) (?:you |i |we )?)?(?:translate|say) (?:{_QUOTED}|{_EVERYDAY}) (?:to|into|in) (?:{_LANGUAGE}|{_COUNTRY})|"
         rf"(?:what(?:'?s| is) )(?:the )?(?:{_LANGUAGE} (?:word )?for (?:{_QUOTED}|{_ONE})|(?:the word for )?(?:{_QUOTED}|{_ONE}) in {_LANGUAGE})|{_EVERYDAY} in {_LANGUAGE}",
     ),
     Pattern(

@@ -54,6 +54,14 @@ _HAN_REMARKS = """
 """
 _HAN_TRIMMINGS = "好的|呀|啊|哦|噢|啦|了|哈|呢|嗯|嗯嗯|哎|哎呀|你|您|大家|那|famulus|ね|よ|です|はい|わ|本当に|とても"
 
+# A longer remark is small talk when one of its words is of the first list and all are of both.
+_GRATEFUL = (
+    "thanks thank thankful grateful gratitude appreciate appreciated",
+    "i im am we you youre your youve have been was were for the a all so very much really truly deeply lot big great "
+    "good huge sincere sincerest special of to and that did doing done help helped helping helpful assist assistance "
+    "time today kind kindness advice glad happy",
+)
+
 _FRIENDLY = "👍👌🙏👋👏💪🤝✌🙌❤💕💖💗💙💚💛💜🧡♥😀😁😂🤣😃😄😅😆😉😊🙂😋😎😍🥰😘🤗😇🥳😺🎉🎊🎂🎄🎁🌹🌸🌞🌙☀⭐✨💯🔥🎈🍻🥂☕"
 _JOINERS = "\ufe0f\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 _FACES = re.compile(f"[{_FRIENDLY}{_JOINERS}]+")
@@ -97,6 +105,8 @@ def _vocabulary(trimmings: str, remarks: str, asked: str, *, blank: str) -> _Voc
     return _Vocabulary(phrases, max(len(p.split(blank) if blank else p) for p in phrases))
 
 
+_THANKS = frozenset(_GRATEFUL[0].split())
+_KIND = _THANKS.union(_GRATEFUL[1].split())
 _WORDS = _vocabulary(_TRIMMINGS, _REMARKS, _ASKED, blank=" ")
 _CHARACTERS = _vocabulary(_HAN_TRIMMINGS, _HAN_REMARKS, _HAN_ASKED, blank="")
 
@@ -121,7 +131,10 @@ def is_small_talk(text: str) -> bool:
         return _meaning(_CHARACTERS, list(letters), blank="") >= wanted
     if _SILENT.sub("", _WORD.sub("", bare)):
         return False  # a sign that is no punctuation
-    return _meaning(_WORDS, _WORD.findall(bare), blank=" ") >= wanted
+    words = _WORD.findall(bare)
+    if _meaning(_WORDS, words, blank=" ") >= wanted:
+        return True
+    return wanted == _REMARK and _KIND.issuperset(words) and not _THANKS.isdisjoint(words)
 
 
 def _meaning(vocabulary: _Vocabulary, units: list[str], *, blank: str) -> int:
