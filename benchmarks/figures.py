@@ -40,7 +40,7 @@ class Scale(NamedTuple):
 
     starts: int = 7
     turns: int = 300
-    long_chats: int = 3
+    long_chats: int = 7
     sessions: int = 50
     idle_seconds: float = 10.0
     messages: int = 100_000
@@ -143,29 +143,34 @@ def tool(scale: Scale) -> list[Figure]:
 
 
 def sessions(scale: Scale) -> list[Figure]:
-    """Many chats at once against a model that takes 200 ms; 50 of them could make 250 turns/s."""
+    """Many chats at once against a model that takes 200 ms; 50 of them could make 250 turns/s.
+
+    The better of two runs, as whatever else the machine does makes it worse.
+    """
     rates = []
     with model(delay_ms=200) as url, famulus(url) as ours, bare(url) as least:
         for each in (ours, least):
             load(each, HELLO, turns=2)
             many = scale.sessions
-            seconds, _ = load(each, HELLO, turns=10, chats=many, at_once=many)
-            rates.append(scale.sessions * 10 / seconds)
+            runs = [load(each, HELLO, turns=10, chats=many, at_once=many)[0] for _ in range(2)]
+            rates.append(scale.sessions * 10 / min(runs))
     name = f"{scale.sessions} sessions × 10 turns, model takes 200 ms"
     return [Figure(name, "turns/s", 180 * scale.sessions / 50, rates[0], rates[1], more=True)]
 
 
 def long(scale: Scale) -> list[Figure]:
-    """Turns 191 to 200 of a chat against its turns 1 to 10, each the median of several chats."""
+    """Turns 191 to 200 of a chat against its turns 1 to 10, each the quickest of several chats:
+    what else the machine does only ever adds to a turn.
+    """
     ratios = []
     turns = min(200, scale.turns)
     for name, server in (("Famulus", famulus), ("bare aiohttp", bare)):
         with model() as url, server(url) as each:
             load(each, HELLO, turns=10)
             _, chats = load(each, HELLO, turns=turns, chats=scale.long_chats)
-        middle = [_median(at) for at in zip(*chats, strict=True)]
-        LATENCIES[name] = middle
-        ratios.append(_median(middle[-10:]) / _median(middle[:10]))
+        quickest = [min(at) for at in zip(*chats, strict=True)]
+        LATENCIES[name] = quickest
+        ratios.append(_median(quickest[-10:]) / _median(quickest[:10]))
     return [Figure(f"turn {turns} against turn 1", "×", 1.3, ratios[0], ratios[1])]
 
 
