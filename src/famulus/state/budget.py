@@ -114,6 +114,11 @@ class Budget:
         self._wake.set()
         await self._group.__aexit__(None, None, None)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is not written yet."""
+        return self._writing or bool(self._pending)
+
     def limits(self, caller: Caller) -> tuple[Limit, ...]:
         """The limits that hold for a call; mostly none."""
         return self._limits.on(caller)
@@ -129,7 +134,7 @@ class Budget:
             now = self._clock.now()
             held = Held(token_hex(8), self._limits.day(now), bound, limits)
             await self._count(held)
-            while self._pending or self._writing:
+            while self.busy:
                 await self._written.wait()
             written = self._written
             try:
