@@ -230,6 +230,24 @@ async def test_who_stops_reading_after_the_last_chunk_had_an_answer(
     assert vendor.asked == 7
 
 
+async def test_a_reader_that_lingers_after_its_answer_ends_no_later_trial(
+    clock: Held, breaker: Breaker
+) -> None:
+    vendor = Vendor()
+    model = await opened(vendor, breaker)
+    clock.time += 30
+    vendor.error = None
+    async with streamed(model, ask("Hello")) as lingering:
+        assert [await anext(lingering), await anext(lingering)][-1] is DONE
+        await opened(Vendor(), breaker)
+        clock.time += 30
+        async with streamed(model, ask("Hello")) as trial:
+            await anext(trial)
+            await lingering.aclose()
+            with pytest.raises(ProviderResting):
+                await read(model, ask("Hello"))
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -276,7 +294,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Held()
-        self.breaker = Breaker("acme", clock=self.clock)
+        self.breaker = Breaker("acme", clock=self.clock, failures=2)
         self.calls: list[bool] = []  # running ones: whether on trial
         self.failed_at: list[float] = []
         self.rest = 0.0
@@ -312,7 +330,7 @@ class BreakerMachine(RuleBasedStateMachine):
             self.until = now + self.rest
         elif not self.rest:
             self.failed_at.append(now)
-            if len(self.failed_at) >= 5 and now - self.failed_at[-5] <= 60:
+            if len(self.failed_at) >= 2 and now - self.failed_at[-2] <= 60:
                 self.rest, self.until = 30.0, now + 30
         assert rests == bool(self.rest)
 

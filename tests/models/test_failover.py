@@ -199,6 +199,19 @@ async def test_only_when_every_key_is_limited_another_provider_answers(
     assert await answered(model) == "a"
 
 
+async def test_a_limited_key_rests_for_all_models_of_the_provider(
+    first: FakeOpenAI, session: aiohttp.ClientSession, clock: Held
+) -> None:
+    keys = (Secret(first.key), Secret(f"{first.key} "))
+    all_ = models(session, clock, first=section(first, api_key=Secret(), api_keys=keys))
+    first.fail(*[Fault(status=429, headers={"retry-after": "90"})] * 2)
+    with pytest.raises(RateLimited):
+        await read(all_.named("first/a"), ask("Hello"))
+    with pytest.raises(RateLimited, match="any of its 2 keys"):
+        await read(all_.named("first/b"), ask("Hello"))
+    assert len(first.journal) == 2
+
+
 async def test_a_provider_that_asks_for_patience_gets_it(
     first: FakeOpenAI, model: Model, clock: Held
 ) -> None:
