@@ -185,6 +185,12 @@ def test_main_model_has_its_fallbacks() -> None:
     assert main.card.name == "gpt-5.5"
 
 
+def test_shadowing_router_answers_with_the_agents_model() -> None:
+    router = Router(simple="ollama/llama3.2", complex="claude-x", shadow=True)
+    main = models(agent=Agent(model="claude-y"), router=router).main()
+    assert main.card.name == "claude-y"
+
+
 def test_router_routes() -> None:
     router = Router(simple="ollama/llama3.2", complex="claude-x")
     main = models(router=router).main()
