@@ -12,6 +12,7 @@ from famulus.core.protocols import Done, Request
 from famulus.core.settings import Secret
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
+from famulus.models.matched import Matched
 from famulus.models.named import Models, configured_model
 from famulus.models.offline import Offline
 from famulus.models.retried import Retried
@@ -176,7 +177,9 @@ def test_what_a_wire_would_not_send_is_refused(
 
 def test_every_wire_is_retried_and_offline_is_not() -> None:
     assert isinstance(models().named("gpt-5.5"), Retried)
-    assert isinstance(models().named("offline"), Offline)
+    offline = models().named("offline")
+    assert isinstance(offline, Matched)
+    assert offline.card == Offline().card
 
 
 def test_main_model_has_its_fallbacks() -> None:
@@ -208,7 +211,7 @@ def test_local_rule_needs_a_local_model(simple: str) -> None:
 def test_found_model_is_used_when_none_is_configured() -> None:
     found = Found("ollama/llama3.2", Provider(type="ollama", base_url="http://h:1"), "it answers")
     assert models(found).main().card.id == "llama3.2"
-    assert isinstance(models().main(), Offline)
+    assert models().main().card.name == "offline"
 
 
 @pytest.mark.parametrize(

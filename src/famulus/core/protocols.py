@@ -178,7 +178,7 @@ class Transcriber(Protocol):
         *,
         media_type: str,
         name: str,
-        caller: Caller = Caller(),
+        caller: Caller,
         session: str = "",
     ) -> Transcript: ...
 

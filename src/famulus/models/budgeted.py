@@ -113,7 +113,7 @@ class Budgeted:
 
     def _bill(self, usage: Usage, request: Request, received: int) -> Bill:
         """What an answer cost. Some servers do not say what it used."""
-        estimated = not (usage.input_tokens or usage.output_tokens)
+        estimated = not (usage.input_tokens or usage.output_tokens or usage.audio_seconds)
         if estimated:
             cost_usd = usage.cost_usd
             usage = msgspec.structs.replace(_likely(request, received), cost_usd=cost_usd)

@@ -183,6 +183,22 @@ class Endpoint:
             raise self.failures.unavailable(why) from error
         yield reading.finish()
 
+    async def submit(self, form: aiohttp.FormData) -> bytes:
+        """The whole answer to a form. Raises what a refusal means."""
+        headers = {name: each for name, each in self._headers.items() if name != "Content-Type"}
+        try:
+            async with self._session.post(
+                self._url,
+                data=form,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+            ) as response:
+                await self._check(response)
+                return await _read(response, _LARGEST_ANSWER)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self.failures.unavailable(self._broken(error)) from None
+
     async def ask(self, url: str, body: bytes) -> bytes:
         """The whole answer at another address of the same server; empty when it refuses."""
         try:
@@ -221,7 +237,7 @@ class Endpoint:
         if fault.status:  # OpenRouter reports some failures of others with "200 OK"
             raise self.failures.in_stream(fault)
         raise self.failures.unavailable(
-            f"answered with {response.content_type} instead of an event stream; "
+            f"answered with {response.content_type} instead of {self._media_type}; "
             "is its base_url right?"
         )
 

@@ -2,6 +2,7 @@
 
 Around the wire of each model stand, from the outside:
 
+- `Matched`, where a model cannot see pictures;
 - `Fallback`, the other models;
 - `Retried`, so that a bad moment changes no model;
 - `Interrupted`, the provider's breaker, inside so that it counts every request; another try that
@@ -12,7 +13,7 @@ Around the wire of each model stand, from the outside:
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 from famulus.core.clock import Clock
 from famulus.core.config import Config, ModelEntry, Provider
 from famulus.core.errors import ConfigError, OverLimit
-from famulus.core.protocols import Model, ModelCard
+from famulus.core.protocols import Model, ModelCard, Transcriber
 from famulus.core.settings import Secret
 from famulus.models.breaker import Breaker, Interrupted
 from famulus.models.budgeted import Budgeted
@@ -28,15 +29,20 @@ from famulus.models.catalog import Known, lookup
 from famulus.models.classify import compiled
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
+from famulus.models.heard import Heard
+from famulus.models.matched import Matched
 from famulus.models.retried import Retried
 from famulus.models.rotated import Keys, Rotated
 from famulus.models.routed import Routed
 from famulus.models.vendors import VENDORS, WELL_KNOWN, completed, keys_of, type_of, usable
-from famulus.models.wires import Later, Resolved, Session, plugin
+from famulus.models.wires import Later, Resolved, Session, Wire, can_listen, listening, plugin
 from famulus.state.budget import Budget
 
 _THINKING = ("openrouter", "openai_responses")
 _INPUTS = ("text", "image")
+_SEND_PDF = ("anthropic", "openai", "openai_responses", "openrouter")
+# In the order of preference: the first of which there is a key.
+_LISTENERS = {"groq": "whisper-large-v3-turbo", "openai": "gpt-4o-mini-transcribe"}
 _CONTEXT_TOKENS = 128_000
 _RUNS_ELSEWHERE = re.compile(r"[:-]cloud$")  # Ollama's names of models it only passes on to
 
@@ -76,7 +82,7 @@ class Models:
                     "keep messages with. Set router.simple to one."
                 )
             return complex_
-        simple = self.named(router.simple)
+        simple = self._matched(self._one(router.simple))
         if keeps and not simple.card.local:
             raise ConfigError(
                 f'router.rules has a rule of class "local", but router.simple = "{router.simple}" '
@@ -94,21 +100,88 @@ class Models:
         )
 
     def named(self, name: str) -> Model:
-        """The model that `name` stands for, retried. Raises `ConfigError` when it is not known."""
+        """The model that `name` stands for. Raises `ConfigError` when it is not known."""
+        return self._matched(self._one(name))
+
+    def transcriber(self) -> Transcriber | None:
+        """Who listens to recordings, or None where that is off or there is no key for it."""
+        settings = self._config.transcription
+        name = settings.model or self._listener()
+        if not (settings.enabled and name):
+            return None
+        section, _, id_ = name.partition("/")
+        if section == "local" and "local" not in self._config.providers:
+            card = ModelCard(name=name, id=id_, provider=section, local=True)
+            resolved = Resolved(card, Provider(type="local"), ModelEntry())
+        else:
+            resolved = self.resolve(name)
+        type_, entry = resolved.provider.type, resolved.entry
+        if not can_listen(type_):
+            raise ConfigError(
+                f'transcription.model = "{name}" is of a provider of the type {type_}, which '
+                'cannot listen. Name one of the type openai or groq, or "local/NAME".'
+            )
+        if settings.language:
+            written = {"language": settings.language, **entry.parameters}
+            entry = msgspec.structs.replace(entry, parameters=written)
+        model = self._guarded(resolved._replace(entry=entry), find=listening)
+        return Heard(model, max_bytes=settings.max_size)
+
+    def _listener(self) -> str:
+        """The vendor with a key that listens best for its price."""
+        for vendor, model in _LISTENERS.items():
+            known = usable(vendor, self._environment)
+            for section, given in self._config.providers.items():
+                own = type_of(section, given) == vendor and not given.base_url
+                if own and (known or keys_of(given)):
+                    return f"{section}/{model}"
+            if known and vendor not in self._config.providers:
+                return f"{vendor}/{model}"
+        return ""
+
+    def _matched(self, model: Model) -> Model:
+        """The model, with another one for pictures where it cannot see them."""
+        name = self._config.agent.vision
+        if "image" in model.card.inputs:
+            return model
+        if not name or name == model.card.name:
+            return Matched(model)
+        vision = self._one(name)
+        if "image" not in vision.card.inputs:
+            raise ConfigError(
+                f'agent.vision = "{name}" cannot see pictures, as far as is known. Name another '
+                f'model, or write models.{name}.inputs = ["text", "image"].'
+            )
+        keeps = any(rule.class_ == "local" for rule in self._config.router.rules)
+        if keeps and model.card.local and not vision.card.local:
+            return Matched(model)  # what a rule keeps on this machine may be among the messages
+        return Matched(model, vision)
+
+    def _one(self, name: str) -> Model:
+        """A model with what guards its wire, and the one that takes over when it is too dear."""
         resolved = self.resolve(name)
-        section, provider = resolved.card.provider, resolved.provider
-        if provider.type == "offline":
+        if resolved.provider.type == "offline":
             # Compiling its rules costs 15 ms that only its users should pay.
             from famulus.models.offline import Offline  # noqa: PLC0415
 
             return Offline()
-        if provider.type not in WELL_KNOWN:
-            plugin(provider.type)
+        if resolved.provider.type not in WELL_KNOWN:
+            plugin(resolved.provider.type)
+        guarded = self._guarded(resolved)
+        spare = self._config.cost.over_limit
+        if spare in ("refuse", name) or guarded.card.local:
+            return guarded  # what is meant to stay on this machine is not given away
+        return Fallback((guarded, self._one(spare)), on=OverLimit)
+
+    def _guarded(self, resolved: Resolved, *, find: Callable[[str], Wire] | None = None) -> Model:
+        """The wires of a model, one for each key, and around them what stands between."""
+        section, provider = resolved.card.provider, resolved.provider
         wires: list[Model] = [
             self._booked(
                 Later(
                     resolved._replace(provider=msgspec.structs.replace(provider, api_key=key)),
                     self._session,
+                    find,
                 ),
                 resolved.entry,
             )
@@ -118,11 +191,7 @@ class Models:
         if len(wires) > 1:
             keys = Keys(section, len(wires), self._clock)
             model = Rotated(wires, self._keys.setdefault(section, keys))
-        retried = Retried(Interrupted(model, self._breaker(section)), clock=self._clock)
-        spare = self._config.cost.over_limit
-        if spare in ("refuse", name) or model.card.local:
-            return retried  # what is meant to stay on this machine is not given away
-        return Fallback((retried, self.named(spare)), on=OverLimit)
+        return Retried(Interrupted(model, self._breaker(section)), clock=self._clock)
 
     def _booked(self, wire: Model, entry: ModelEntry) -> Model:
         return Budgeted(wire, entry, self._budget) if self._budget else wire
@@ -154,7 +223,7 @@ class Models:
             name=name,
             id=id_,
             provider=section,
-            inputs=entry.inputs or known.inputs or _INPUTS,
+            inputs=entry.inputs or _sendable(known.inputs, provider.type) or _INPUTS,
             context_tokens=entry.context_tokens or known.context_tokens or _CONTEXT_TOKENS,
             max_output_tokens=known.max_output_tokens,
             local=local,
@@ -164,9 +233,9 @@ class Models:
         return Resolved(card, provider, entry)
 
     def _safe(self, name: str) -> Model:
-        first, fallbacks = self.named(name), self._config.agent.fallbacks
-        others = [self.named(other) for other in fallbacks if other != name]
-        return Fallback([first, *others]) if others else first
+        first, fallbacks = self._one(name), self._config.agent.fallbacks
+        others = [self._one(other) for other in fallbacks if other != name]
+        return self._matched(Fallback([first, *others]) if others else first)
 
     def _breaker(self, section: str) -> Breaker:
         if section not in self._breakers:
@@ -251,12 +320,22 @@ def _check(name: str, entry: ModelEntry, section: str, provider: Provider) -> No
             f"models.{name}.reasoning is for {' and '.join(_THINKING)}, and its provider is of "
             f"the type {type_}. Write what this vendor calls it under models.{name}.parameters."
         )
+    if entry.inputs and "pdf" in entry.inputs and type_ not in _SEND_PDF:
+        raise ConfigError(
+            f"models.{name}.inputs has pdf, which is not sent to a provider of the type {type_}. "
+            f"Take it out, or use a provider of the type {', '.join(_SEND_PDF)}."
+        )
     if (entry.routing or provider.routing) and type_ != "openrouter":
         where = f"models.{name}" if entry.routing else f"providers.{section}"
         raise ConfigError(
             f"{where}.routing is for openrouter, and the provider is of the type {type_}. "
             "Take it out, or use a provider of the type openrouter."
         )
+
+
+def _sendable(inputs: tuple[str, ...], type_: str) -> tuple[str, ...]:
+    """What a model takes by the catalogue, without what our wire for it does not send."""
+    return tuple(each for each in inputs if each != "pdf" or type_ in _SEND_PDF)
 
 
 def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:

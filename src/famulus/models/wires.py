@@ -16,6 +16,10 @@ Session = Callable[[], "aiohttp.ClientSession"]
 """Gives the process's one client session. Called when a model is asked for the first time."""
 
 
+Wire = Callable[..., Model]
+"""Builds a model from what was resolved and a session."""
+
+
 class Resolved(NamedTuple):
     """What a name stands for."""
 
@@ -27,16 +31,21 @@ class Resolved(NamedTuple):
 class Later:
     """A model whose wire is imported and built when it is asked for the first time."""
 
-    def __init__(self, resolved: Resolved, session: Session) -> None:
+    def __init__(
+        self, resolved: Resolved, session: Session, find: "Callable[[str], Wire] | None" = None
+    ) -> None:
         self.card = resolved.card
         self._resolved = resolved
         self._session = session
+        self._find = find or wire
         self._model: Model | None = None
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         if self._model is None:
             try:
-                self._model = wire(self._resolved.provider.type)(*self._resolved, self._session())
+                self._model = self._find(self._resolved.provider.type)(
+                    *self._resolved, self._session()
+                )
             except ConfigError as error:
                 raise ModelRejected(str(error), provider=self.card.provider) from error
         async with streamed(self._model, request) as chunks:
@@ -44,7 +53,7 @@ class Later:
                 yield chunk
 
 
-def wire(type_: str) -> Callable[..., Model]:
+def wire(type_: str) -> Wire:
     """What builds a model of a provider's type. The wires import aiohttp, which costs 200 ms."""
     type_ = VENDORS[type_].wire if type_ in VENDORS else type_
     if type_ == "anthropic":
@@ -66,13 +75,30 @@ def wire(type_: str) -> Callable[..., Model]:
     return plugin(type_)
 
 
-def plugin(type_: str) -> Callable[..., Model]:
+def listening(type_: str) -> Wire:
+    """What builds a model that turns recordings into text."""
+    if type_ == "local":
+        from famulus.models.transcribe_local import LocalWhisper  # noqa: PLC0415
+
+        return LocalWhisper
+    from famulus.models.transcribe import Transcription  # noqa: PLC0415
+
+    return Transcription
+
+
+def can_listen(type_: str) -> bool:
+    """Whether `listening` knows how to speak with a provider of that type."""
+    spoken = VENDORS[type_].wire if type_ in VENDORS else type_
+    return spoken in ("openai", "openai_responses", "local")
+
+
+def plugin(type_: str) -> Wire:
     """What a package offers as the entry point `type_`, called like the wires of our own."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms that most starts save
 
     plugins = {plugin.name: plugin for plugin in entry_points(group="famulus.models")}
     if type_ in plugins:
-        return cast("Callable[..., Model]", plugins[type_].load())
+        return cast("Wire", plugins[type_].load())
     raise ConfigError(
         f'There is no provider type "{type_}". Known: {", ".join((*WELL_KNOWN, *plugins))}. '
         "A package can add one as an entry point of the group famulus.models."

@@ -155,6 +155,18 @@ class FakeVendor(ABC):
     def error_event(self, kind: str, message: str) -> bytes:
         """An error in the middle of a stream."""
 
+    def decoded(self, raw: bytes, headers: Mapping[str, str]) -> Any:
+        """The body as an object. Raises `Wrong` where the vendor could not read it."""
+        if headers.get("content-type", "").partition(";")[0] != "application/json":
+            raise Wrong("the content type must be application/json", status=415)
+        try:
+            body = json.loads(raw)
+        except ValueError as error:
+            raise Wrong(f"the body is not JSON: {error}") from None
+        if not isinstance(body, dict):
+            raise Wrong("the body must be an object")
+        return body
+
     def beside(self, request: web.Request, raw: bytes) -> web.Response | None:
         """The answer to a request that is not for the model; it is in no journal."""
         return None
@@ -175,7 +187,7 @@ class FakeVendor(ABC):
         try:
             if request.method != "POST" or request.path != self.path:
                 raise Wrong(f"no such address: {request.method} {request.path}", status=404)
-            received.body = _decoded(raw, request.headers)
+            received.body = self.decoded(raw, request.headers)
             self.check(request.headers, received.body)
         except Wrong as wrong:
             received.status = wrong.status
@@ -228,18 +240,6 @@ class FakeVendor(ABC):
         except asyncio.CancelledError:
             received.closed_early.set()
             raise
-
-
-def _decoded(raw: bytes, headers: Mapping[str, str]) -> Any:
-    if headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise Wrong("the content type must be application/json", status=415)
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise Wrong(f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise Wrong("the body must be an object")
-    return body
 
 
 def event(data: Any, name: str = "") -> bytes:
