@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import click
@@ -22,7 +23,10 @@ def command(options: Options, *, plain: bool, session: str) -> None:
     """Talk in the terminal. Ctrl-C stops an answer, Ctrl-D ends."""
     if not plain:
         raise Invalid("There is only the plain terminal yet: famulus chat --plain")
-    asyncio.run(_chat(options, session))
+    try:
+        asyncio.run(_chat(options, session))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 class Screen:
@@ -67,6 +71,8 @@ class Lines:
 
     def __init__(self, prompt: str) -> None:
         self._prompt = prompt
+        # A thread that waits in `sys.stdin` keeps its lock, and Python could not end.
+        self._pipe = None if prompt else open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
         self._typed: asyncio.Queue[str | None] = asyncio.Queue()
         self._wanted = threading.Semaphore(0)
         self._loop = asyncio.get_running_loop()
@@ -82,7 +88,7 @@ class Lines:
             # Prompt only when the last answer is out.
             self._wanted.acquire()
             try:
-                line: str | None = input(self._prompt)
+                line = self._line()
             except (EOFError, ValueError):
                 line = None
             with suppress(RuntimeError):
@@ -90,10 +96,16 @@ class Lines:
             if line is None:
                 return
 
+    def _line(self) -> str | None:
+        if self._pipe is None:
+            return input(self._prompt)
+        return self._pipe.readline().decode("utf-8", "replace") or None
+
 
 async def _chat(options: Options, session: str) -> None:
     screen = Screen()
-    tty = sys.stdin.isatty()
+    tty = sys.stdin.isatty() and sys.stdout.isatty()
+    _on_interrupt(_current_task().cancel)
     if tty:
         with suppress(ImportError):
             import readline  # noqa: F401, PLC0415 - gives the prompt its history
@@ -107,9 +119,8 @@ async def _chat(options: Options, session: str) -> None:
 
 
 async def _one(line: Conversation, screen: Screen, text: str, session: str) -> None:
-    loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
-        loop.add_signal_handler(signal.SIGINT, lambda: group.create_task(line.stop()))
+        _on_interrupt(lambda: group.create_task(line.stop()))
         try:
             reply = await line.ask(text, session=session)
         except FamulusError as error:
@@ -117,4 +128,17 @@ async def _one(line: Conversation, screen: Screen, text: str, session: str) -> N
         else:
             screen.finish(reply.content)
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
+            _on_interrupt(_current_task().cancel)
+
+
+def _on_interrupt(act: Callable[[], object]) -> None:
+    """What Ctrl-C does from now on. Python's own way would not wake the loop when the system
+    gives the signal to the thread that reads lines.
+    """
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, act)
+
+
+def _current_task() -> "asyncio.Task[object]":
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - both callers are coroutines
+    return task
