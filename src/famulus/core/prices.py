@@ -76,11 +76,15 @@ class Price(Section, frozen=True):
         )
 
     def usd(self, usage: Usage, *, written_tokens: int = 0) -> float:
-        """What one call cost. `written_tokens` of its input went into the vendor's cache."""
+        """What one call cost. `written_tokens` of its input went into the vendor's cache; its
+        `audio_tokens` were input.
+        """
         price = self.at(usage.input_tokens)
-        plain = max(0, usage.input_tokens - usage.cached_tokens - written_tokens)
+        sound = usage.audio_tokens
+        plain = max(0, usage.input_tokens - usage.cached_tokens - written_tokens - sound)
         millionths = (
             plain * price.input
+            + sound * _first(self.audio_input, price.input)
             + usage.cached_tokens * _first(price.cached, price.input)
             + written_tokens * _first(price.cache_write, price.input)
             + usage.output_tokens * price.output

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from famulus.core.config import ModelEntry
 from famulus.core.errors import ModelError, OverLimit
-from famulus.core.messages import Image, ToolResult, Usage
+from famulus.core.messages import File, Image, Part, ToolResult, Usage
 from famulus.core.prices import Price
 from famulus.core.protocols import Chunk, Done, Model, ReasoningDelta, Request, TextDelta
 from famulus.models.streamed import streamed
@@ -19,10 +19,14 @@ from famulus.state.spending import Bill, Call
 # No token of the vocabularies in use is shorter than a byte of UTF-8. What the vendors put around
 # a prompt is less than our JSON around it, but for what they add once.
 _MOST_ADDED_TOKENS = 500
-_MOST_TOKENS_PER_IMAGE = 5000
+_MOST_TOKENS_PER_PICTURE = 5000
+_MOST_TOKENS_PER_DOCUMENT_BYTE = 2  # a page is sent as text and as a picture
 # Real texts have three or four bytes a token, and no language or code as little as two.
 _LIKELY_BYTES_PER_TOKEN = 2
-_LIKELY_TOKENS_PER_IMAGE = 1600
+_LIKELY_TOKENS_PER_PICTURE = 1600
+# The lowest rates that speech is recorded at: Opus at 6 kbit/s, telephone sound in a WAV file.
+_LEAST_BYTES_PER_SECOND = 750
+_LEAST_WAV_BYTES_PER_SECOND = 8000
 
 _BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 _encode = msgspec.json.Encoder().encode
@@ -104,9 +108,19 @@ class Budgeted:
                 f"A limit in USD holds, and what {self.card.id} costs is not known. Write "
                 f"models.{self.card.name}.price, or set cost.allow_unknown_price to true."
             )
-        size, images = _size(request)
-        input_tokens = size + _MOST_ADDED_TOKENS + images * _MOST_TOKENS_PER_IMAGE
-        usage = Usage(input_tokens=input_tokens, output_tokens=self._bound)
+        size = _size(request)
+        documents = size.document_bytes * _MOST_TOKENS_PER_DOCUMENT_BYTE
+        input_tokens = (
+            size.text_bytes
+            + _MOST_ADDED_TOKENS
+            + size.pictures * _MOST_TOKENS_PER_PICTURE
+            + min(documents, self.card.context_tokens)
+        )
+        usage = Usage(
+            input_tokens=input_tokens,
+            output_tokens=self._bound,
+            audio_seconds=size.sound_seconds,
+        )
         cached = msgspec.structs.replace(usage, cache_write_tokens=input_tokens)
         cost = max(self._cost_nano(usage), self._cost_nano(cached))
         return await self._budget.hold(call, Bound(cost, input_tokens, self._bound), limits)
@@ -126,7 +140,10 @@ class Budgeted:
             return round(usage.cost_usd * NANO)
         if self.card.local or self._price is None:
             return 0
-        return round(self._price.usd(usage, written_tokens=usage.cache_write_tokens) * NANO)
+        cost_usd = self._price.usd(usage, written_tokens=usage.cache_write_tokens)
+        if usage.audio_seconds and not usage.audio_tokens:
+            cost_usd += usage.audio_seconds / 60 * (self._price.minute or 0.0)
+        return round(cost_usd * NANO)
 
     def _book(self, call: Call, bill: Bill, held: Held | None) -> None:
         if held:
@@ -142,25 +159,48 @@ def _priced(done: Done, bill: Bill) -> Done:
 
 def _likely(request: Request, received: int) -> Usage:
     """What a call that nobody counted used, rather too much than too little."""
-    size, images = _size(request)
+    size = _size(request)
     return Usage(
-        input_tokens=size // _LIKELY_BYTES_PER_TOKEN + images * _LIKELY_TOKENS_PER_IMAGE,
+        input_tokens=(
+            (size.text_bytes + size.document_bytes) // _LIKELY_BYTES_PER_TOKEN
+            + size.pictures * _LIKELY_TOKENS_PER_PICTURE
+        ),
         output_tokens=received // _LIKELY_BYTES_PER_TOKEN,
+        audio_seconds=size.sound_seconds,
     )
 
 
-def _size(request: Request) -> tuple[int, int]:
-    """The bytes of the texts of a request, JSON around them included, and its pictures."""
+class _Size(NamedTuple):
+    """How much a request holds. `sound_seconds` is the longest that its recordings can be."""
+
+    text_bytes: int
+    pictures: int = 0
+    document_bytes: int = 0
+    sound_seconds: float = 0.0
+
+
+def _size(request: Request) -> _Size:
     texts: Any = (request.system, request.messages, request.tools)
     try:
-        size = len(_encode(texts))
+        text_bytes = len(_encode(texts))
     except UnicodeEncodeError:  # half of a surrogate pair
-        size = len(repr(texts).encode("utf-8", "replace"))
+        text_bytes = len(repr(texts).encode("utf-8", "replace"))
     if not request.media:
-        return size, 0
-    parts = [part for message in request.messages for part in message.parts]
+        return _Size(text_bytes)
+    parts: list[Part] = [part for message in request.messages for part in message.parts]
     parts += [each for part in parts if isinstance(part, ToolResult) for each in part.parts]
-    return size, sum(isinstance(part, Image) for part in parts)
+    pictures = document_bytes = 0
+    sound_seconds = 0.0
+    for part in parts:
+        match part:
+            case Image():
+                pictures += 1
+            case File(blob=blob, media_type="application/pdf"):
+                document_bytes += len(request.media.get(blob, b""))
+            case File(blob=blob, media_type=kind):
+                least = _LEAST_WAV_BYTES_PER_SECOND if "wav" in kind else _LEAST_BYTES_PER_SECOND
+                sound_seconds += len(request.media.get(blob, b"")) / least
+    return _Size(text_bytes, pictures, document_bytes, sound_seconds)
 
 
 def _bound_of(entry: ModelEntry) -> int:
