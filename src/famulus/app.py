@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from famulus.agent.dispatch import Dispatch, matching
 from famulus.agent.history import History
+from famulus.agent.media import Media
 from famulus.agent.prompt import Prompt, release_templates
 from famulus.agent.turn import Agent
 from famulus.core import plugins
@@ -172,6 +173,7 @@ async def _build(
             timeout_seconds=config.agent.tool_timeout,
             output_characters=config.limits.tool_output,
         ),
+        media=Media(blobs, models.transcriber()),
         model=lambda name: models.named(name) if name else main,
     )
 

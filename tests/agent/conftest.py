@@ -10,6 +10,7 @@ import pytest
 
 from famulus.agent.dispatch import Dispatch
 from famulus.agent.history import History
+from famulus.agent.media import Media
 from famulus.agent.prompt import Prompt
 from famulus.agent.turn import Agent
 from famulus.core.clock import Clock
@@ -59,7 +60,9 @@ class Talk:
 @pytest.fixture
 def talk(tmp_path):
     @asynccontextmanager
-    async def talking(model, *, tools=(), output=4000, tool_timeout=10, **settings):
+    async def talking(
+        model, *, tools=(), output=4000, tool_timeout=10, transcriber=None, **settings
+    ):
         clock, events = Clock(), []
         workspace = tmp_path / "workspace"
         workspace.mkdir(exist_ok=True)
@@ -85,6 +88,7 @@ def talk(tmp_path):
                     timeout_seconds=tool_timeout,
                     output_characters=output,
                 ),
+                media=Media(blobs, transcriber),
                 model=lambda name: model,
             )
             engine = Embedded(

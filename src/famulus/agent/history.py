@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from famulus.core.messages import Image, Message, ToolResult
+from famulus.agent.media import PDF
+from famulus.core.messages import File, Image, Message, ToolResult
 from famulus.engine.turns import Turn
 from famulus.state.blobs import Blobs
 from famulus.state.messages import Messages, Said
@@ -18,6 +19,8 @@ from famulus.store.database import Statement
 # English takes about four bytes of JSON a token, Chinese about three; code less of both.
 _BYTES_PER_TOKEN = 3.5
 _TITLE_CHARACTERS = 60
+# A third more in base64: half of what the strictest vendor takes.
+_MOST_DOCUMENT_BYTES = 12_000_000
 
 
 class Window(Struct, frozen=True):
@@ -78,7 +81,8 @@ class History:
         """The statements that write a turn's messages and bring its session up to date."""
         at = turn.clock.now().timestamp()
         session = window.session if window else Session(key=turn.session, person=turn.person)
-        title = " ".join(turn.inbound.text.split())[:_TITLE_CHARACTERS]
+        said = turn.inbound.text or (record[0].text if record else "")
+        title = " ".join(said.split())[:_TITLE_CHARACTERS]
         return [
             *self._messages.added(
                 record, session=turn.session, person=turn.person, turn=turn.id, at=at
@@ -86,10 +90,27 @@ class History:
             self._sessions.touch(session, window_start=window.start if window else 0, title=title),
         ]
 
-    async def media(self, messages: Iterable[Message]) -> dict[str, bytes]:
-        """The bytes of the pictures in `messages`."""
+    async def media(
+        self, messages: Sequence[Message], *, documents: bool = False
+    ) -> dict[str, bytes]:
+        """The bytes of the pictures in `messages`, and of the PDFs that fit, the newest first."""
         wanted = {blob for message in messages for blob in _pictures(message)}
+        if documents:
+            wanted |= await self._fitting(messages)
         return await self._blobs.read(wanted) if wanted else {}
+
+    async def _fitting(self, messages: Sequence[Message]) -> set[str]:
+        kept: set[str] = set()
+        room = _MOST_DOCUMENT_BYTES
+        for message in reversed(messages):
+            for part in message.parts:
+                if not isinstance(part, File) or part.media_type != PDF or part.blob in kept:
+                    continue
+                blob = await self._blobs.find(part.blob)
+                if blob and blob.size <= room:
+                    room -= blob.size
+                    kept.add(blob.hash)
+        return kept
 
 
 def _pictures(message: Message) -> Iterable[str]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from famulus.agent.dispatch import Dispatch, Repeats, failed
 from famulus.agent.history import History, Window
+from famulus.agent.media import Media, Unheard
 from famulus.agent.prompt import Prompt, opening
 from famulus.core.config import Agent as Settings
 from famulus.core.errors import ConfigError, ModelError, OverLimit
@@ -62,6 +63,7 @@ class Agent:
         prompt: Prompt,
         history: History,
         dispatch: Dispatch,
+        media: Media,
         model: Callable[[str], Model],
     ) -> None:
         """`model` gives the model for a name, the agent's own for an empty one."""
@@ -69,13 +71,14 @@ class Agent:
         self._prompt = prompt
         self._history = history
         self._dispatch = dispatch
+        self._media = media
         self._model = model
 
     async def run(self, turn: Turn) -> None:
         try:
             async with asyncio.timeout(self._settings.turn_timeout) as clock:
                 answer, window = await self._converse(turn)
-        except OverLimit as error:
+        except (OverLimit, Unheard) as error:
             answer, window = _plain(str(error)), None
         except (ModelError, ConfigError) as error:
             log.warning("no model answered turn=%s error=%s", turn.id, error)
@@ -92,12 +95,16 @@ class Agent:
         start = await turn.freeze("opening", Opening, lambda: _open(turn, window))
         window = window.since(start.window_start)
         turn.record[:] = [start.message]
+        read = await self._media.read(turn, start.message, self._caller(turn))
+        turn.record[:] = [read.message]
         model = self._model(turn.inbound.model or window.session.model)
-        usage, repeats = Usage(), Repeats(self._settings.max_repeats)
+        usage, repeats = read.usage, Repeats(self._settings.max_repeats)
         limit: Limit | None = None
         for round_ in range(self._settings.max_tool_rounds + 1):
             if steered := await turn.steered():
-                turn.record.append(opening(steered))
+                read = await self._media.read(turn, opening(steered), self._caller(turn))
+                turn.record.append(read.message)
+                usage += read.usage
             done = await turn.step(
                 "model",
                 Done,
@@ -128,14 +135,9 @@ class Agent:
             system=self._prompt.system(turn.inbound.channel),
             messages=messages,
             tools=self._dispatch.specs,
-            media=await self._history.media(messages),
+            media=await self._history.media(messages, documents="pdf" in model.card.inputs),
             session=turn.session,
-            caller=Caller(
-                person=turn.person,
-                agent=self._settings.name,
-                channel=turn.inbound.channel,
-                turn_id=turn.id,
-            ),
+            caller=self._caller(turn),
         )
         restarted = len(turn.record) > 1
         async for chunk in model.stream(request):
@@ -148,6 +150,14 @@ class Agent:
                 case Done():
                     return chunk
         raise AssertionError(f"{model.card.name} ended its stream without Done")
+
+    def _caller(self, turn: Turn) -> Caller:
+        return Caller(
+            person=turn.person,
+            agent=self._settings.name,
+            channel=turn.inbound.channel,
+            turn_id=turn.id,
+        )
 
     def _answer(self, done: Done, usage: Usage, limit: Limit | None) -> Answer:
         text = text_of(done.parts).strip()

@@ -44,13 +44,14 @@ class Attachments:
             raise Invalid("An attached file is not here (any more). Please upload it again.")
         return blob
 
-    async def part(self, blob: Blob, *, name: str = "") -> Image | File:
-        """The file as a part of a message."""
+    async def part(self, blob: Blob, *, name: str = "", voice: bool = False) -> Image | File:
+        """The file as a part of a message; `voice`: its sender has just spoken it."""
         name = name or blob.name
         if blob.media_type in IMAGE_TYPES:
             return Image(blob.hash, blob.media_type, Origin.OUTSIDE, name)
         path = await self._place(blob, name)
-        return File(blob.hash, blob.media_type, Origin.OUTSIDE, name, path)
+        origin = Origin.OWNER if voice else Origin.OUTSIDE
+        return File(blob.hash, blob.media_type, origin, name, path)
 
     async def from_path(self, path: Path) -> Image | File:
         """A file of this machine that the owner names. Raises FamulusError if it is not there."""

@@ -11,7 +11,7 @@ import msgspec
 from famulus.core.config import Limits
 from famulus.core.errors import Invalid, TooLarge
 from famulus.core.logs import correlation
-from famulus.core.messages import File, Image, Inbound, Origin, SessionKey, Text
+from famulus.core.messages import File, Image, Inbound, Origin, Part, SessionKey, Text
 from famulus.core.protocols import Accepted
 from famulus.engine.turns import Engine
 from famulus.state.people import OWNER, People
@@ -56,11 +56,7 @@ class Gate:
             person=person,
             dialog_id=key.dialog_id,
             correlation_id=inbound.correlation_id or secrets.token_hex(6),
-            # A picture or a file may come from anyone, whoever sends it.
-            parts=tuple(
-                Text(part.text, origin) if isinstance(part, Text) else part
-                for part in inbound.parts
-            ),
+            parts=tuple(_said_by(origin, part) for part in inbound.parts),
         )
         correlation.set(inbound.correlation_id)
         command = is_command(inbound)
@@ -105,6 +101,15 @@ class Gate:
                 raise Invalid(f"{name} must be 1 to 200 printable characters.")
         if ":" in inbound.dialog_id:
             raise Invalid("The dialog's id must not hold a colon.")
+
+
+def _said_by(origin: Origin, part: Part) -> Part:
+    """What the sender said, typed or spoken, is the sender's."""
+    if isinstance(part, Text):
+        return Text(part.text, origin)
+    if isinstance(part, File) and part.origin is not Origin.OUTSIDE:
+        return msgspec.structs.replace(part, origin=origin)
+    return part  # a picture or a file may come from anyone, whoever sends it
 
 
 def is_command(inbound: Inbound) -> bool:

@@ -16,12 +16,15 @@ CHAT = SessionKey("web", "main", "")
 
 
 class Attachment(Struct, frozen=True):
-    """Either the `id` that an upload got, or the file itself with `data` in base64."""
+    """Either the `id` that an upload got, or the file itself with `data` in base64. `voice` says
+    that the sender has just spoken it, in place of typing.
+    """
 
     id: str = ""
     name: str = ""
     media_type: str = ""
     data: str = ""
+    voice: bool = False
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -78,7 +81,7 @@ class Incoming:
             blob = await self._attachments.keep(
                 data, name=attachment.name, media_type=attachment.media_type
             )
-        return await self._attachments.part(blob, name=attachment.name)
+        return await self._attachments.part(blob, name=attachment.name, voice=attachment.voice)
 
 
 def session_key(session_id: str) -> SessionKey:

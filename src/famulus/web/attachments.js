@@ -65,7 +65,8 @@ export class Attachments {
     for (const file of files) this.add(file);
   }
 
-  async add(file) {
+  /** `voice`: just spoken by the user, so its words count as the user's. */
+  async add(file, { voice = false } = {}) {
     const item = { state: "uploading", preview: "" };
     item.label = el("small", {}, bytes(file.size));
     const remove = el("button", { type: "button", class: "quiet", "aria-label": `Remove ${file.name}` }, icon("cross"));
@@ -80,6 +81,7 @@ export class Attachments {
       if (file.size > LARGEST) throw new Error(`Larger than ${bytes(LARGEST)}`);
       const answer = await upload(file);
       item.answer = { name: file.name, size: file.size, media_type: file.type, ...answer };
+      if (voice) item.answer.voice = true;
       item.state = "ready";
     } catch (failure) {
       item.state = "failed";

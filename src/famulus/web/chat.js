@@ -89,7 +89,7 @@ export class Chat {
   }
 
   #deliver(frame) {
-    const attachments = frame.attachments?.map(({ id }) => ({ id }));
+    const attachments = frame.attachments?.map(({ id, voice }) => ({ id, voice }));
     return this.socket.send({ ...frame, attachments });
   }
 

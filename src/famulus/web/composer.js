@@ -18,7 +18,7 @@ export class Composer {
     this.stopButton = byId("stop");
     this.commands = new Commands({ onPick: (text) => this.put(text) });
     this.attachments = new Attachments({ onChange: () => this.#ready() });
-    new Recorder({ onFile: (file) => this.attachments.add(file), onProblem });
+    new Recorder({ onFile: (file) => this.attachments.add(file, { voice: true }), onProblem });
     this.stopButton.addEventListener("click", () => {
       onStop();
       this.input.focus();

@@ -1,0 +1,167 @@
+"""What recordings and text files say, put into words beside the message they came with."""
+
+import mimetypes
+
+import msgspec
+from msgspec import Struct
+
+from famulus.core.errors import FamulusError, ModelError
+from famulus.core.messages import File, Image, Message, Note, Origin, Part, Text, Usage
+from famulus.core.protocols import Caller, Transcriber, Transcript
+from famulus.engine.turns import Turn
+from famulus.state.blobs import Blobs
+
+PDF = "application/pdf"
+_MOST_CHARACTERS = 20_000
+_LEAST_CHARACTERS = 500  # less of a file than this is not worth showing
+_SNIFFED_BYTES = 8192
+
+_NOBODY_LISTENS = (
+    "I cannot listen to recordings yet. Set GROQ_API_KEY or OPENAI_API_KEY in .env, or "
+    "transcription.model in famulus.toml, start me again, and send it once more."
+)
+
+
+class Unheard(FamulusError):
+    """A message that is nothing but recordings, and none of them could be listened to."""
+
+
+class Read(Struct, frozen=True):
+    """A message for the model, and what reading it used."""
+
+    message: Message
+    usage: Usage = Usage()
+
+
+class Listened(Struct, frozen=True):
+    """The outcome of listening, as the journal keeps it: a failure is not tried again either."""
+
+    transcript: Transcript | None = None
+    problem: str = ""
+
+
+class Media:
+    """Reads the files of messages. Without a `transcriber` nobody listens."""
+
+    def __init__(self, blobs: Blobs, transcriber: Transcriber | None) -> None:
+        self._blobs = blobs
+        self._transcriber = transcriber
+
+    async def read(self, turn: Turn, message: Message, caller: Caller) -> Read:
+        """`message` with what its files say. Raises `Unheard`.
+
+        What a sender spoke are the sender's words; whatever else a file says comes from outside.
+        """
+        if not any(isinstance(part, File) for part in message.parts):
+            return Read(message)
+        parts: list[Part] = []
+        problems: list[str] = []
+        usage = Usage()
+        room = _MOST_CHARACTERS
+        for part in message.parts:
+            parts.append(part)
+            if not isinstance(part, File):
+                continue
+            if _is_recording(part):
+                listened = await self._listened(turn, part, caller)
+                if listened.transcript is None:
+                    problems.append(listened.problem)
+                    parts.append(Note(f"[{listened.problem}]"))
+                else:
+                    usage += listened.transcript.usage
+                    parts += _spoken(part, listened.transcript.text, after=parts)
+            elif room >= _LEAST_CHARACTERS and (text := await self._text(part)):
+                shown = _beginning(text, part, room)
+                room -= len(shown)
+                parts.append(_from_outside(part, "a file that came with the message", shown))
+        if problems and not any(_says_something(part) for part in parts):
+            raise Unheard(" ".join(dict.fromkeys(problems)))
+        return Read(Message(message.role, tuple(parts)), usage)
+
+    async def _listened(self, turn: Turn, file: File, caller: Caller) -> Listened:
+        caller = msgspec.structs.replace(caller, kind="transcription")
+        return await turn.step(
+            "transcribe", Listened, lambda _: self._listen(file, caller, turn.session)
+        )
+
+    async def _listen(self, file: File, caller: Caller, session: str) -> Listened:
+        if self._transcriber is None:
+            return Listened(problem=_NOBODY_LISTENS)
+        audio = (await self._blobs.read([file.blob])).get(file.blob)
+        if not audio:
+            return Listened(problem=f"{_name(file)} is no longer kept.")
+        try:
+            transcript = await self._transcriber.transcribe(
+                audio,
+                media_type=file.media_type,
+                name=file.name,
+                caller=caller,
+                session=session,
+            )
+        except ModelError as error:
+            return Listened(problem=f"I could not listen to {_name(file)}. {error}")
+        if not transcript.text:
+            return Listened(problem=f"I could hear no words in {_name(file)}.")
+        return Listened(transcript)
+
+    async def _text(self, file: File) -> str:
+        """The file's text; empty when it is none."""
+        if file.media_type == PDF:
+            return ""
+        data = (await self._blobs.read([file.blob])).get(file.blob, b"")
+        if b"\0" in data[:_SNIFFED_BYTES]:
+            return ""
+        try:
+            return data.decode("utf-8-sig").strip()
+        except UnicodeDecodeError:
+            return ""
+
+
+def _is_recording(file: File) -> bool:
+    media_type = file.media_type
+    if media_type in ("", "application/octet-stream"):
+        media_type = mimetypes.guess_type(file.name)[0] or ""
+    # A browser's recording without a picture may be called a video all the same.
+    return media_type.startswith("audio/") or (
+        file.origin is not Origin.OUTSIDE and media_type.startswith("video/")
+    )
+
+
+def _spoken(file: File, text: str, *, after: list[Part]) -> list[Part]:
+    if file.origin is Origin.OUTSIDE:
+        return [_from_outside(file, "a recording; this is what is said in it", text)]
+    typed = any(isinstance(part, Text) for part in after)
+    return [
+        Text(f"\n{text}" if typed else text, file.origin),
+        Note(f"[Voice message, as it was heard in {_name(file)}]"),
+    ]
+
+
+def _from_outside(file: File, what: str, text: str) -> Note:
+    return Note(f"[{_name(file)}, {what}:]\n{text}\n[End of {_name(file)}]", Origin.OUTSIDE)
+
+
+def _beginning(text: str, file: File, room: int) -> str:
+    """As many whole lines as there is room for, and where the others are."""
+    if len(text) <= room:
+        return text
+    shown = text[:room].rpartition("\n")[0] or text[:room]
+    line = shown.count("\n") + 2
+    return f"{shown}\n[Cut here. From line {line} on: read_file {file.path}, offset={line}]"
+
+
+def _says_something(part: Part) -> bool:
+    match part:
+        case Text(text):
+            return bool(text.strip())
+        case Image():
+            return True
+        case File():
+            return not _is_recording(part)
+        case Note(_, Origin.OUTSIDE):
+            return True
+    return False
+
+
+def _name(file: File) -> str:
+    return " ".join(file.name.split()) or "the recording"
