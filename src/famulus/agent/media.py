@@ -130,7 +130,7 @@ def _is_recording(file: File) -> bool:
 def _spoken(file: File, text: str, *, after: list[Part]) -> list[Part]:
     if file.origin is Origin.OUTSIDE:
         return [_from_outside(file, "a recording; this is what is said in it", text)]
-    typed = any(isinstance(part, Text) for part in after)
+    typed = any(isinstance(part, Text) and part.text.strip() for part in after)
     return [
         Text(f"\n{text}" if typed else text, file.origin),
         Note(f"[Voice message, as it was heard in {_name(file)}]"),
