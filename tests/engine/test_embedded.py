@@ -151,3 +151,28 @@ async def test_idle_lanes_are_forgotten(make):
 
 async def _done(_):
     return "done"
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_message_is_answered_though_its_sender_left_while_it_was_stored(make, busy):
+    reached, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def body(turn):
+        if turn.inbound.text == "first":
+            reached.set()
+            await goes_on.wait()
+        return "done"
+
+    runner = Script(body)
+    async with make(runner) as running, asyncio.TaskGroup() as group:
+        await ask(running.engine, message("hello"))
+        if busy:
+            await running.engine.accept(message("first"), session="test:main:1")
+            await reached.wait()
+        leaving = group.create_task(running.engine.accept(message("go"), session="test:main:1"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        goes_on.set()
+        async with asyncio.timeout(5):
+            while "go" not in runner.ran:
+                await asyncio.sleep(0.005)

@@ -74,21 +74,46 @@ class Embedded:
                 f"{self._lanes.depth(lane)} messages are waiting here already. "
                 "Please wait for an answer, or send /stop."
             )
-        claimed = self._lanes.claim(lane, inbound.person) if self._group else None
-        if claimed is None or self._group is None:
-            entry = await self._store(inbound, lane=lane, session=session)
-            if entry:
-                self._put(entry)
+        stored: asyncio.Future[journal.Entry | None] = asyncio.get_running_loop().create_future()
+        taking = self._take_in(inbound, lane=lane, session=session, stored=stored)
+        if self._group:
+            # A task of its own: whoever brought the message may leave while it is written.
+            self._group.create_task(taking)
         else:
-            self._idle.clear()
-            stored: asyncio.Future[journal.Entry | None] = (
-                asyncio.get_running_loop().create_future()
-            )
-            claimed.task = self._group.create_task(
-                self._begin(claimed, inbound, session=session, stored=stored)
-            )
-            entry = await stored
+            await taking
+        entry = await stored
         return Accepted(inbound.turn_id, session, duplicate=entry is None)
+
+    async def _take_in(
+        self,
+        inbound: Inbound,
+        *,
+        lane: str,
+        session: str,
+        stored: asyncio.Future[journal.Entry | None],
+    ) -> None:
+        """Store a message; where its lane is free, its turn starts in the same transaction."""
+        free = self._lanes.claim(lane, inbound.person) if self._group else None
+        if free:
+            self._idle.clear()
+            free.task = asyncio.current_task()
+        entry = None
+        try:
+            entry = await self._store(inbound, lane=lane, session=session, started=bool(free))
+        except asyncio.CancelledError:
+            _tell(stored, Busy("I am shutting down. Please send this again in a moment."))
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever brought the message gets it
+            _tell(stored, error)
+        else:
+            _tell(stored, entry)
+        finally:
+            if free and not entry:
+                self._release(free)
+        if entry and free:
+            await self._drive(free, entry, started=True)
+        elif entry:
+            self._put(entry)
 
     async def _store(
         self, inbound: Inbound, *, lane: str, session: str, started: bool = False
@@ -177,34 +202,6 @@ class Embedded:
         while self._group and not self._draining and (lane := self._lanes.take()):
             self._idle.clear()
             lane.task = self._group.create_task(self._drive(lane, lane.waiting.popleft()))
-
-    async def _begin(
-        self,
-        lane: Lane,
-        inbound: Inbound,
-        *,
-        session: str,
-        stored: asyncio.Future[journal.Entry | None],
-    ) -> None:
-        """Accept a message and start its turn in one transaction, as nothing is before it.
-
-        In a task of its own: the turn goes on also when whoever brought the message has left.
-        """
-        try:
-            entry = await self._store(inbound, lane=lane.name, session=session, started=True)
-        except asyncio.CancelledError:
-            _tell(stored, Busy("I am shutting down. Please send this again in a moment."))
-            self._release(lane)
-            raise
-        except Exception as error:  # noqa: BLE001  (whoever brought the message gets it)
-            _tell(stored, error)
-            self._release(lane)
-            return
-        _tell(stored, entry)
-        if entry is None:
-            self._release(lane)
-        else:
-            await self._drive(lane, entry, started=True)
 
     async def _drive(self, lane: Lane, entry: journal.Entry, *, started: bool = False) -> None:
         try:
