@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from famulus.core.clock import Clock
 from famulus.core.config import Limits
 from famulus.core.errors import Invalid, TooLarge
-from famulus.core.messages import Image, Inbound, Origin, Text
+from famulus.core.messages import File, Image, Inbound, Origin, Text
 from famulus.core.protocols import Accepted
 from famulus.core.settings import Size
 from famulus.gateway.gate import Gate, is_command
@@ -71,6 +72,17 @@ async def test_what_is_said_has_the_origin_of_who_says_it(gate):
     assert [part.origin for part in owner.parts] == [Origin.OWNER, Origin.OUTSIDE]
     assert [part.origin for part in guest.parts] == [Origin.GUEST]
     assert guest.person == "telegram:7"
+
+
+async def test_what_is_spoken_is_the_senders_and_a_file_is_not(gate):
+    through, engine = gate
+    voice = File("0" * 64, "audio/ogg", Origin.OWNER, "voice.ogg")
+    music = msgspec.structs.replace(voice, origin=Origin.OUTSIDE)
+    await through(message("", parts=[voice], message_id="m1"))
+    await through(message("", channel="telegram", parts=[voice], message_id="m2"))
+    await through(message("", parts=[music], message_id="m3"))
+    origins = [inbound.parts[1].origin for inbound, _, _ in engine.taken]
+    assert origins == [Origin.OWNER, Origin.GUEST, Origin.OUTSIDE]
 
 
 async def test_a_chat_keeps_its_dialog_and_can_name_another(gate):

@@ -6,6 +6,8 @@ import base64
 import aiohttp
 import pytest
 
+from famulus.core.messages import File, Origin
+
 pytestmark = pytest.mark.anyio
 
 
@@ -267,6 +269,27 @@ async def test_a_file_lands_in_the_workspace_and_a_picture_in_the_message(gatewa
     assert (tmp_path / "workspace" / file.path).read_bytes() == b"hi"
     assert file.path.startswith("uploads/")
     assert image.media_type == "image/png"
+
+
+async def test_a_voice_message_is_known_from_a_file_with_sound(gateway):
+    async with gateway() as house:
+        socket = await house.connect()
+        sound = {"media_type": "audio/webm", "data": _base64(b"\x1a\x45\xdf\xa3")}
+        await socket.send(
+            "user_input",
+            content="both",
+            attachments=[
+                {"name": "voice.webm", "voice": True, **sound},
+                {"name": "song.webm", **sound},
+            ],
+        )
+        await socket.until("assistant_response")
+        said = await house.messages.latest("web:main:1", 10)
+    files = [part for part in said[0].message.parts if isinstance(part, File)]
+    assert [(file.name, file.origin) for file in files] == [
+        ("voice.webm", Origin.OWNER),
+        ("song.webm", Origin.OUTSIDE),
+    ]
 
 
 def _base64(data):

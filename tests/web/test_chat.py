@@ -317,6 +317,10 @@ def test_a_recording_is_attached_as_a_file(chat: Page, gateway: FakeGateway) -> 
     ((name, content),) = gateway.uploads
     assert name == "voice.webm"
     assert content.startswith(b"\x1a\x45\xdf\xa3")  # the magic number of WebM
+    chat.get_by_role("button", name="Send").click()
+    expect(chat.get_by_role("article", name="You")).to_contain_text("voice.webm")
+    (sent,) = gateway.messages("user_input")
+    assert [attachment["voice"] for attachment in sent["attachments"]] == [True]
 
 
 def test_an_approval_is_asked_with_its_arguments_and_decided_by_a_button(
