@@ -8,7 +8,7 @@ from famulus.core.clock import Clock
 from famulus.core.config import Agent, Config, ModelEntry, Provider, Router, Rule
 from famulus.core.errors import ConfigError, ModelRejected
 from famulus.core.messages import Message, Origin, Text
-from famulus.core.protocols import Done, Request
+from famulus.core.protocols import Done, Model, Request
 from famulus.core.settings import Secret
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
@@ -262,3 +262,57 @@ def test_making_models_imports_no_http_client() -> None:
         [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60
     )
     assert done.stdout == "False\n", done.stderr
+
+
+BLIND = ModelEntry(provider="ollama", id="llama3.2", inputs=("text",))
+SEEING = ModelEntry(provider="openai", id="gpt-5.5")
+ENTRIES = {"blind": BLIND, "eyes": SEEING}
+
+
+def picture_of(model: Model) -> str:
+    """Which model a picture goes to, seen from the outside; empty when none is asked."""
+    if not isinstance(model, Matched):
+        return model.card.name
+    return model.vision.card.name if model.vision else ""
+
+
+def test_a_model_that_cannot_see_gets_the_one_for_pictures_at_its_side() -> None:
+    agent = Agent(model="blind", vision="eyes")
+    made = models(agent=agent, models=ENTRIES)
+    assert picture_of(made.main()) == "eyes"
+    assert picture_of(made.named("blind")) == "eyes"
+    assert picture_of(made.named("eyes")) == "eyes"
+    assert not picture_of(models(agent=Agent(model="blind"), models=ENTRIES).main())
+
+
+def test_a_model_for_pictures_that_cannot_see_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r'agent.vision = "blind" cannot see'):
+        models(agent=Agent(model="offline", vision="blind"), models=ENTRIES).main()
+
+
+def test_a_rule_that_keeps_messages_here_keeps_pictures_here_too() -> None:
+    router = Router(rules=(Rule(class_="local", pattern="secret"),))
+    agent = Agent(model="blind", vision="eyes")
+    assert not picture_of(models(agent=agent, models=ENTRIES, router=router).main())
+    near = {**ENTRIES, "eyes": ModelEntry(provider="ollama", id="llava", inputs=("text", "image"))}
+    assert picture_of(models(agent=agent, models=near, router=router).main()) == "eyes"
+
+
+@pytest.mark.parametrize(
+    ("provider", "id_", "takes"),
+    [
+        ("openai", "gpt-5.5", True),
+        ("anthropic", "claude-sonnet-5-5", True),
+        ("gemini", "gemini-2.5-flash", False),
+    ],
+)
+def test_documents_go_where_our_wire_can_send_them(provider: str, id_: str, takes: bool) -> None:
+    environment = {**KEYS, "GEMINI_API_KEY": "d"}
+    card = models(environment=environment).resolve(f"{provider}/{id_}").card
+    assert ("pdf" in card.inputs) == takes
+
+
+def test_documents_for_a_wire_that_cannot_send_them_are_an_error() -> None:
+    entry = ModelEntry(provider="ollama", id="llama3.2", inputs=("text", "pdf"))
+    with pytest.raises(ConfigError, match="has pdf, which is not sent to a provider of the type"):
+        models(models={"mine": entry}).resolve("mine")

@@ -24,14 +24,14 @@ class Matched:
     def __init__(self, model: Model, vision: Model | None = None) -> None:
         self.card = model.card
         self._model = model
-        self._vision = vision
+        self.vision = vision
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         model = self._model
         if "image" not in self.card.inputs and (turn := _turn(request.messages)):
             asked = any(isinstance(part, Image) for message in turn for part in message.parts)
-            if self._vision and (asked or _shown_by_tools(turn)):
-                model = self._vision
+            if self.vision and (asked or _shown_by_tools(turn)):
+                model = self.vision
                 request = _trusted(request, model)
                 logger.info("pictures instead=%s model=%s", self.card.name, model.card.name)
             elif asked:
