@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import openai
 import pytest
 
 from famulus.core.clock import Clock
-from famulus.core.config import Config, ModelEntry, Provider
+from famulus.core.config import Config, Cost, ModelEntry, Provider
 from famulus.core.config import Transcription as Settings
 from famulus.core.errors import (
     ConfigError,
@@ -18,6 +19,7 @@ from famulus.core.errors import (
     ModelRejected,
     ModelUnauthorized,
     ModelUnavailable,
+    OverLimit,
     RateLimited,
 )
 from famulus.core.messages import Usage
@@ -28,16 +30,13 @@ from famulus.models.heard import Heard
 from famulus.models.named import Models
 from famulus.models.transcribe import Transcription
 from famulus.models.transcribe_local import LocalWhisper, load
+from famulus.state.budget import Budget
+from famulus.store.sqlite import SQLite
 from famulus.testing.fake_transcription import FakeTranscription
 from famulus.testing.fake_vendor import Answer, Fault
 
 SOUND = b"OggS\x00\x01\r\n--\r\n\xff"
-WHISPER = ModelCard(
-    name="whisper",
-    id="whisper-large-v3-turbo",
-    provider="groq",
-    price=Price(input=0, output=0, minute=0.6),
-)
+WHISPER = ModelCard(name="whisper", id="whisper-large-v3-turbo", provider="groq")
 BY_TOKENS = msgspec.structs.replace(WHISPER, id="gpt-4o-mini-transcribe", provider="openai")
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +85,7 @@ async def test_recording_becomes_text_and_seconds(
     vendor.say(Answer(text=(" Buy milk. ",)))
     transcript = await heard(build(vendor, session))
     assert transcript.text == "Buy milk."
-    assert transcript.usage == Usage(audio_seconds=4.5, cost_usd=pytest.approx(0.045))
+    assert transcript.usage == Usage(audio_seconds=4.5)
     body = vendor.journal[0].body
     assert body["file"] == {"name": "voice.ogg", "media_type": "audio/ogg", "data": SOUND}
     assert body["response_format"] == "verbose_json"
@@ -258,14 +257,44 @@ async def test_bad_moment_is_tried_again_and_language_and_size_are_set(
         {},
         session,
         providers={"mine": Provider(api_key=Secret(vendor.key), base_url=vendor.url)},
-        models={"ears": ModelEntry(provider="mine", id="whisper-1", price=WHISPER.price)},
+        models={"ears": ModelEntry(provider="mine", id="whisper-1")},
         transcription=Settings(model="ears", language="de", max_size=Size(20)),
     ).transcriber()
-    assert (await heard(transcriber)).usage.cost_usd == pytest.approx(0.045)
+    assert (await heard(transcriber)).text == "Hello."
     assert [each.status for each in vendor.journal] == [503, 429, 200]
     assert vendor.journal[2].body["language"] == "de"
     with pytest.raises(ModelRejected, match="max_size"):
         await heard(transcriber, b"x" * 21)
+
+
+async def test_recording_is_booked_by_the_minute_and_kept_within_limits(
+    vendor: FakeTranscription, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    clock = Clock()
+    price = Price(input=0, output=0, minute=0.6)
+    entries = {"ears": ModelEntry(provider="mine", id="whisper-1", price=price)}
+    cost = Cost(daily_limit_usd=0.05)
+    config = Config(
+        providers={"mine": Provider(api_key=Secret(vendor.key), base_url=vendor.url)},
+        models=entries,
+        transcription=Settings(model="ears"),
+        cost=cost,
+    )
+    async with SQLite(tmp_path / "famulus.db") as database:
+        async with Budget(database, cost, clock=clock) as budget:
+            transcriber = Models(
+                config, session=lambda: session, clock=clock, environment={}, budget=budget
+            ).transcriber()
+            assert (await heard(transcriber)).usage.cost_usd == pytest.approx(0.045)
+            with pytest.raises(OverLimit):
+                await heard(transcriber, SOUND * 1000)
+        (row,) = await database.fetch("select kind, model, cost_nano from spending")
+    assert (row["kind"], row["model"], row["cost_nano"]) == (
+        "transcription",
+        "whisper-1",
+        45_000_000,
+    )
+    assert len(vendor.journal) == 1
 
 
 # ---------------------------------------------------------------- on this machine

@@ -118,11 +118,8 @@ class Transcription:
                 input_tokens=counted.input_tokens or 0,
                 output_tokens=counted.output_tokens or 0,
                 audio_tokens=details.audio_tokens or 0,
-                audio_seconds=seconds,
             )
-        seconds = max(seconds or counted.seconds or 0.0, self._least_seconds)
-        minute = self.card.price.minute if self.card.price else None
-        return Usage(audio_seconds=seconds, cost_usd=seconds / 60 * (minute or 0.0))
+        return Usage(audio_seconds=max(seconds or counted.seconds or 0.0, self._least_seconds))
 
 
 def _file_name(recording: File) -> str:
