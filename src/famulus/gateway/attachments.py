@@ -1,6 +1,7 @@
 """Files that came with a message: kept by their hash, and in the workspace for the tools."""
 
 import asyncio
+import mimetypes
 import re
 from pathlib import Path
 
@@ -18,7 +19,9 @@ _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
 )
+_BY_BYTES = IMAGE_TYPES | {"application/pdf"}
 
 
 class Attachments:
@@ -62,7 +65,8 @@ class Attachments:
             data = await asyncio.to_thread(path.read_bytes)
         except OSError as error:
             raise FamulusError(f"{path} cannot be read: {error.strerror}.") from None
-        return await self.part(await self.keep(data, name=path.name, media_type=""))
+        media_type = mimetypes.guess_type(path.name)[0] or ""
+        return await self.part(await self.keep(data, name=path.name, media_type=media_type))
 
     async def _place(self, blob: Blob, name: str) -> str:
         """Put a file where the tools can read it; its path in the workspace."""
@@ -76,13 +80,15 @@ class Attachments:
 
 
 def media_type_of(data: bytes, claimed: str) -> str:
-    """The type of the bytes. A picture is one by its bytes, whatever the sender claims."""
+    """The type of the bytes. A picture or a PDF is one by its bytes, whatever the sender claims:
+    a vendor that is shown another thing refuses the whole conversation.
+    """
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     plain = claimed.partition(";")[0].strip().lower()
-    if plain in IMAGE_TYPES or not re.fullmatch(r"[\w.+-]+/[\w.+-]+", plain):
+    if plain in _BY_BYTES or not re.fullmatch(r"[\w.+-]+/[\w.+-]+", plain):
         return "application/octet-stream"
     return plain
