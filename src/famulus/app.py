@@ -38,6 +38,7 @@ from famulus.policy.sandbox import find_sandbox
 from famulus.policy.throttled import Throttled
 from famulus.state.blobs import Blobs
 from famulus.state.budget import Budget
+from famulus.state.carrying import Carrying
 from famulus.state.messages import Messages
 from famulus.state.people import People
 from famulus.state.sessions import Sessions
@@ -201,7 +202,7 @@ async def _build(
         check_model=models.resolve,
     )
     engine = Embedded(
-        database,
+        Carrying(database, budget),
         slash,
         config.engine,
         clock=clock,
@@ -230,6 +231,7 @@ async def _build(
             people=People(database, clock=clock),
             sessions=sessions,
             limits=config.limits,
+            check_model=models.resolve,
         ),
         slash=slash,
         observers=observers,
@@ -333,7 +335,7 @@ def _deliver(app: Assistant, channel: Channel) -> Deliver:
         return app.gate
     section = app.config.channels[channel.name]
     limit = app.config.limits.messages_per_minute
-    return Allowed(Throttled(app.gate, most=limit, clock=app.clock), section.allow)
+    return Allowed(Throttled(app.gate, most=limit, clock=app.clock), getattr(section, "allow", ()))
 
 
 class Http:

@@ -70,7 +70,7 @@ def test_table_and_days_are_for_people(home):
     asyncio.run(_spend(home, (0, "large", 1.5), (40, "old", 9.0)))
     table = famulus()
     assert "model   cost  calls  input  cached  output" in table
-    assert "large   $1.50      1  1,000     400      50" in table
+    assert "large  $1.50      1  1,000     400      50" in table
     assert "old" not in table
     assert "old" in famulus("--days", "41")
 

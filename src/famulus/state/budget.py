@@ -24,6 +24,7 @@ from famulus.store.database import Database, Result, Statement, Value, statement
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_RIDE_SECONDS = 0.05  # how long a booking waits for a transaction that takes it along
 _OTHERS_SECONDS = 1.0  # how often to look whether another process gave something back
 
 _HERE = " where scope = :scope and period = :period"
@@ -89,6 +90,8 @@ class Budget:
         self._limits = Limits(settings)
         self._counted: set[Key] = set()
         self._pending: list[_Entry] = []
+        self._riders: list[Statement] = []
+        self._leaving = False
         self._writing = False
         self._closing = False
 
@@ -117,7 +120,7 @@ class Budget:
     @property
     def busy(self) -> bool:
         """Whether something is not written yet."""
-        return self._writing or bool(self._pending)
+        return self._writing or bool(self._pending or self._riders)
 
     def limits(self, caller: Caller) -> tuple[Limit, ...]:
         """The limits that hold for a call; mostly none."""
@@ -134,7 +137,7 @@ class Budget:
             now = self._clock.now()
             held = Held(token_hex(8), self._limits.day(now), bound, limits)
             await self._count(held)
-            while self.busy:
+            while self._pending or self._writing:
                 await self._written.wait()
             written = self._written
             try:
@@ -202,31 +205,49 @@ class Budget:
         )
 
     def book(self, call: Call, bill: Bill) -> None:
-        """Write down a call that no limit held for. Written soon."""
+        """Write down a call that no limit held for. Mostly the next transaction takes it along."""
         now = self._clock.now()
         day = self._limits.day(now)
-        entry = booked(call, bill, id_=token_hex(8), at=now.timestamp(), day=day)
-        self._put(_Entry(call, day, entry))
+        self._riders.append(booked(call, bill, id_=token_hex(8), at=now.timestamp(), day=day))
+        if not self._leaving:
+            self._leaving = True
+            asyncio.get_running_loop().call_later(_RIDE_SECONDS, self._leave)
+
+    def take(self) -> list[Statement]:
+        """What `book` has not written yet, for a transaction that is made anyway."""
+        taken, self._riders = self._riders, []
+        return taken
+
+    def give_back(self, taken: Sequence[Statement]) -> None:
+        """That transaction failed. Writing something twice does no harm."""
+        self._riders += taken
+        self._wake.set()
+
+    def _leave(self) -> None:
+        self._leaving = False
+        if self._riders:
+            self._wake.set()
 
     def _put(self, entry: _Entry) -> None:
         self._pending.append(entry)
         self._wake.set()
 
     async def _write(self) -> None:
-        while self._pending or not self._closing:
+        while self.busy or not self._closing:
             await self._wake.wait()
             self._wake.clear()
             entries, self._pending = self._pending, []
-            if entries:
+            riders = self.take()
+            if entries or riders:
                 self._writing = True
-                await self._commit(entries)
+                await self._commit(entries, riders)
                 self._writing = False
             written, self._written = self._written, asyncio.Event()
             written.set()
 
-    async def _commit(self, entries: Sequence[_Entry]) -> None:
+    async def _commit(self, entries: Sequence[_Entry], riders: Sequence[Statement]) -> None:
         """Write what happened, all at once. A database that went away is waited for."""
-        statements = [entry.first for entry in entries if entry.first]
+        statements = [*riders, *(entry.first for entry in entries if entry.first)]
         # In one order everywhere, so that no two processes wait for each other.
         sums = sorted((sum_ for entry in entries for sum_ in entry.sums), key=lambda each: each[0])
         statements += [sum_ for _, sum_ in sums]
@@ -238,13 +259,13 @@ class Budget:
                 results = await self._database.transaction(statements)
             except (StoreFull, StoreUnavailable) as error:
                 log.warning(
-                    "spending waits for the database calls=%d error=%s", len(entries), error
+                    "spending waits for the database calls=%d error=%s", len(statements), error
                 )
                 if self._closing:
                     return
                 await self._clock.sleep(_RETRY_SECONDS)
             except StoreError as error:
-                log.error("spending was not written n=%d error=%s", len(entries), error)
+                log.error("spending was not written n=%d error=%s", len(statements), error)
                 return
             else:
                 break

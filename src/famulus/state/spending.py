@@ -48,7 +48,7 @@ _INSERT = (
     " cached_tokens, cache_write_tokens, reasoning_tokens, audio_tokens, cost_nano)"
     " values (:id, :at, :day, :session, :turn_id, :person, :agent, :channel, :job, :kind,"
     " :provider, :model, :reason, :price, :outcome, :estimated, :input, :output, :cached,"
-    " :cache_write, :reasoning, :audio, :cost)"
+    " :cache_write, :reasoning, :audio, :cost) on conflict (id) do nothing"
 )
 _CLOSE = (
     "update spending set outcome = :outcome, estimated = :estimated, input_tokens = :input,"

@@ -1,0 +1,48 @@
+"""Turns' transactions take along the model calls that were booked, which costs them little."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from famulus.state.budget import Budget
+from famulus.store.database import Database, Hit, Result, Row, Statement, Value
+
+
+class Carrying:
+    """A `Database` whose transactions also write what a budget has booked and not yet written.
+
+    A transaction that fails leaves that to the next one, or to the budget itself.
+    """
+
+    def __init__(self, database: Database, budget: Budget) -> None:
+        self._database = database
+        self._budget = budget
+
+    async def transaction(
+        self, statements: Sequence[Statement], *, durable: bool = False
+    ) -> Sequence[Result]:
+        riders = self._budget.take()
+        if not riders:
+            return await self._database.transaction(statements, durable=durable)
+        try:
+            results = await self._database.transaction([*statements, *riders], durable=durable)
+        except BaseException:
+            self._budget.give_back(riders)
+            raise
+        return results[: len(statements)]
+
+    async def fetch(self, sql: str, /, **parameters: Value) -> Sequence[Row]:
+        return await self._database.fetch(sql, **parameters)
+
+    async def execute(self, sql: str, /, **parameters: Value) -> int:
+        return await self._database.execute(sql, **parameters)
+
+    async def search(
+        self, text: str, *, limit: int, session: str = "", person: str = ""
+    ) -> Sequence[Hit]:
+        return await self._database.search(text, limit=limit, session=session, person=person)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        return
