@@ -2,7 +2,12 @@
 
 import pytest
 
+from famulus.core.clock import Clock
+from famulus.core.config import Cost
+from famulus.core.messages import Usage
 from famulus.gateway.commands import COMMANDS, parse
+from famulus.state.budget import Budget
+from famulus.state.spending import Bill, Call
 
 pytestmark = pytest.mark.anyio
 
@@ -128,3 +133,17 @@ async def test_a_command_that_is_sent_twice_is_done_once(chat):
 )
 def test_a_command_is_a_name_and_an_argument(text, parsed):
     assert parse(text) == parsed
+
+
+async def test_usage_tells_what_calls_cost(chat):
+    assert await chat("/usage") == "No model was called yet in this time."
+    database = chat.house.database
+    async with Budget(database, Cost(), clock=Clock()) as budget:
+        for person, session, cost in (("owner", "web:main:1", 5), ("bob", "web:bob:1", 7)):
+            call = Call(provider="p", model="large", person=person, session=session)
+            usage = Usage(input_tokens=1200, output_tokens=34)
+            budget.book(call, Bill(usage=usage, cost_nano=cost * 10**8, outcome="ok"))
+    reply = await chat("/usage 7")
+    assert "$1.20, 2 calls, 2,400 tokens in, 68 out" in reply
+    assert "- this conversation: $0.5000, 1 call, 1,200 tokens in, 34 out" in reply
+    assert "- `large` $1.20" in reply
