@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 
 import pytest
 from click.testing import CliRunner
@@ -87,8 +88,10 @@ def test_a_session_that_is_not_there_is_one_line(home, capsys, session):
 
 
 def test_nothing_is_deleted_under_a_running_gateway(home, capsys):
-    gateway = {"pid": os.getpid(), "url": "http://127.0.0.1:1", "token": "t"}
-    (home / "gateway.json").write_text(json.dumps(gateway), "utf-8")
-    assert run(["sessions", "delete", "web:main:1"]) == 1
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        gateway = {"pid": os.getpid(), "url": url, "token": "t"}
+        (home / "gateway.json").write_text(json.dumps(gateway), "utf-8")
+        assert run(["sessions", "delete", "web:main:1"]) == 1
     assert "/delete" in capsys.readouterr().err
     assert json.loads(famulus("show", "web:main:1", "--json"))["messages"]

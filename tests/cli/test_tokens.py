@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -52,7 +54,24 @@ def test_login_without_a_gateway_says_how_to_start_one(home, capsys):
 
 
 def test_login_at_a_gateway_that_does_not_answer_says_so(home, capsys):
-    gateway = {"pid": os.getpid(), "url": "http://127.0.0.1:1", "token": "t"}
+    def hang_up(listening):
+        # The first caller looks whether anyone listens, the second one asks.
+        for _ in range(2):
+            listening.accept()[0].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=hang_up, args=(listening,), daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        gateway = {"pid": os.getpid(), "url": url, "token": "t"}
+        (home / "gateway.json").write_text(json.dumps(gateway), "utf-8")
+        assert run(["login"]) == 1
+    assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_file_that_a_crash_left_is_no_gateway(home, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    gateway = {"pid": os.getpid(), "url": url, "token": "t"}
     (home / "gateway.json").write_text(json.dumps(gateway), "utf-8")
     assert run(["login"]) == 1
-    assert "does not answer" in capsys.readouterr().err
+    assert "is not running" in capsys.readouterr().err

@@ -1,10 +1,12 @@
 """What `ask` and `chat` talk through: the gateway that runs in this home, or all of it in here."""
 
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -48,12 +50,17 @@ class Conversation(Protocol):
 
 
 def running_gateway(home: Path) -> Gateway | None:
+    """The gateway of this home, if it listens: a crash leaves its file, and its number may by now
+    be another process's.
+    """
     try:
         gateway = msgspec.json.decode((home / GATEWAY_FILE).read_bytes(), type=Gateway)
         os.kill(gateway.pid, 0)
-    except (OSError, msgspec.MsgspecError):
+        address = urlsplit(gateway.url)
+        with socket.create_connection((address.hostname, address.port), timeout=1):
+            return gateway
+    except (OSError, ValueError, msgspec.MsgspecError):
         return None
-    return gateway
 
 
 @asynccontextmanager

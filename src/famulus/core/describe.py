@@ -55,7 +55,7 @@ def tables() -> list[Table]:
     found: list[Table] = []
     for field in msgspec.structs.fields(Config):
         if field.name in PLUGIN_KINDS:
-            for name, kind in plugins.sections(field.name).items():
+            for name, kind in plugins.sections(field.name, foreign=True).items():
                 found.extend(_tables(Table((field.name, name), kind)))
         else:
             found.extend(_below((), field, named=False))
@@ -128,7 +128,7 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of `famulus.toml`, for editors."""
     schema = _schema(Config)
     for kind in PLUGIN_KINDS:
-        sections = plugins.sections(kind)
+        sections = plugins.sections(kind, foreign=True)
         schema["properties"][kind] |= {
             "properties": {name: _schema(section) for name, section in sections.items()},
             "additionalProperties": False,

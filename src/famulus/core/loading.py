@@ -172,7 +172,7 @@ def _plugin_sections(kind: str, tables: Any, written: Written) -> dict[str, Sect
             at = written.at((kind, name))
             raise ConfigError(f"{at}{kind}.{name} cannot be loaded: {error}.") from None
         if section is None:
-            known = list(plugins.sections(kind))
+            known = sorted({*plugins.sections(kind), *plugins.foreign_names(kind)})
             raise unknown((kind, name), known, written, PLUGIN_KINDS[kind])
         found[name] = build(section, table, (kind, name), written)
     return found

@@ -67,7 +67,12 @@ def own_names(kind: str) -> list[str]:
 
 def names(kind: str) -> list[str]:
     """The names of all plugins of `kind`, sorted."""
-    return sorted({*own_names(kind), *(entry.name for entry in _entry_points(kind))})
+    return sorted({*own_names(kind), *foreign_names(kind)})
+
+
+def foreign_names(kind: str) -> list[str]:
+    """The names of other packages' plugins of `kind`. None of them is imported."""
+    return sorted(entry.name for entry in _entry_points(kind))
 
 
 def section_name(name: str, plugin: Any) -> str:
@@ -76,19 +81,22 @@ def section_name(name: str, plugin: Any) -> str:
     return section
 
 
-def sections(kind: str) -> dict[str, type[Section]]:
-    """All sections of `kind` by name. Imports every plugin."""
-    plugins = {name: find(kind, name) for name in names(kind)}
+def sections(kind: str, *, foreign: bool = False) -> dict[str, type[Section]]:
+    """The sections of our own plugins of `kind` by name; with `foreign`, which imports them, also
+    those of others.
+    """
+    plugins = {name: find(kind, name) for name in (names if foreign else own_names)(kind)}
     found = {section_name(name, each): settings_type(each) for name, each in plugins.items()}
     return dict(sorted(found.items()))
 
 
 def section(kind: str, name: str) -> type[Section] | None:
-    """The section `name` of `kind`, importing no more than it takes; None if there is none."""
-    try:
-        plugin = find(kind, name)
-    except ConfigError:
+    """The section `name` of `kind`; None if there is none. A stranger's plugin is code that runs
+    here, so it is imported only for the section that names it.
+    """
+    if name not in own_names(kind) and name not in names(kind):
         return sections(kind).get(name)
+    plugin = find(kind, name)
     return settings_type(plugin) if section_name(name, plugin) == name else None
 
 

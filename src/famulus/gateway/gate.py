@@ -4,12 +4,13 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
 from famulus.core.config import Limits
-from famulus.core.errors import Invalid, TooLarge
+from famulus.core.errors import ConfigError, Invalid, TooLarge
 from famulus.core.logs import correlation
 from famulus.core.messages import File, Image, Inbound, Origin, Part, SessionKey, Text
 from famulus.core.protocols import Accepted
@@ -34,8 +35,16 @@ class Gate:
     """
 
     def __init__(
-        self, *, engine: Engine, people: People, sessions: Sessions, limits: Limits
+        self,
+        *,
+        engine: Engine,
+        people: People,
+        sessions: Sessions,
+        limits: Limits,
+        check_model: Callable[[str], object] = lambda name: None,
     ) -> None:
+        """`check_model` raises ConfigError for a name that no model has."""
+        self._check_model = check_model
         self._engine = engine
         self._people = people
         self._sessions = sessions
@@ -99,6 +108,11 @@ class Gate:
             value: str = getattr(inbound, name)
             if not value or len(value) > 200 or not value.isprintable():
                 raise Invalid(f"{name} must be 1 to 200 printable characters.")
+        if inbound.model:
+            try:
+                self._check_model(inbound.model)
+            except ConfigError as error:
+                raise Invalid(str(error)) from None
         if ":" in inbound.dialog_id:
             raise Invalid("The dialog's id must not hold a colon.")
 

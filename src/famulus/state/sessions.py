@@ -31,7 +31,8 @@ _MOST_REMEMBERED = 1000
 _COLUMNS = "key, person, title, model, archived, window_start, created, updated"
 _COUNTED = (
     f"select {_COLUMNS}, (select count(*) from message m where m.session = s.key"
-    " and m.role <> 'tool') as messages from session s"
+    " and (m.role = 'user' or m.role = 'assistant' and m.parts not like '%\"type\":\"call\"%'))"
+    " as messages from session s"
 )
 
 

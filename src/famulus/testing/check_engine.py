@@ -166,8 +166,10 @@ class EngineContract:
         async with make(runner, while_busy="join") as running:
             turns = [await running.engine.accept(message("one"), session="test:main:1")]
             await soon(door.reached.wait())
-            for text in ("two", "three"):
-                turns.append(await running.engine.accept(message(text), session="test:main:1"))
+            turns += [
+                await running.engine.accept(message(text), session="test:main:1")
+                for text in ("two", "three")
+            ]
             door.open.set()
             answers = [await running.engine.answer(turn.turn_id) for turn in turns]
             assert running.sent[-1].answers == ("two", "three")
