@@ -12,10 +12,10 @@ from famulus.core.protocols import Done, Model, Request
 from famulus.core.settings import Secret
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
+from famulus.models.lightened import Lightened
 from famulus.models.matched import Matched
 from famulus.models.named import Models, configured_model
 from famulus.models.offline import Offline
-from famulus.models.retried import Retried
 from famulus.models.routed import Routed
 from famulus.models.wires import wire
 
@@ -176,7 +176,7 @@ def test_what_a_wire_would_not_send_is_refused(
 
 
 def test_every_wire_is_retried_and_offline_is_not() -> None:
-    assert isinstance(models().named("gpt-5.5"), Retried)
+    assert isinstance(models().named("gpt-5.5"), Lightened)
     offline = models().named("offline")
     assert isinstance(offline, Matched)
     assert offline.card == Offline().card

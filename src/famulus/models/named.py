@@ -4,6 +4,7 @@ Around the wire of each model stand, from the outside:
 
 - `Matched`, where a model cannot see pictures;
 - `Fallback`, the other models;
+- `Lightened`, so that a picture or document that is refused locks no conversation;
 - `Retried`, so that a bad moment changes no model;
 - `Interrupted`, the provider's breaker, inside so that it counts every request; another try that
   meets it open fails at once and is the last, so nobody waits for a provider that rests;
@@ -30,6 +31,7 @@ from famulus.models.classify import compiled
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
 from famulus.models.heard import Heard
+from famulus.models.lightened import Lightened
 from famulus.models.matched import Matched
 from famulus.models.retried import Retried
 from famulus.models.rotated import Keys, Rotated
@@ -167,7 +169,7 @@ class Models:
             return Offline()
         if resolved.provider.type not in WELL_KNOWN:
             plugin(resolved.provider.type)
-        guarded = self._guarded(resolved)
+        guarded = Lightened(self._guarded(resolved))
         spare = self._config.cost.over_limit
         if spare in ("refuse", name) or guarded.card.local:
             return guarded  # what is meant to stay on this machine is not given away
