@@ -243,3 +243,12 @@ async def _outcome(awaitable):
         return await awaitable
     except Unreachable as error:
         return error
+
+
+async def test_notice_is_shown_to_who_reads_the_chat(web, feed):
+    web.watch(events.Notified(**WHERE, text="80% of the daily limit is used."))
+    frame = await read(feed)
+    assert (frame["type"], frame["content"]) == (
+        "system_notification",
+        "80% of the daily limit is used.",
+    )

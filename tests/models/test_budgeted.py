@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 from collections.abc import Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from famulus.core.clock import Clock
 from famulus.core.config import Agent, Config, Cost, ModelEntry, Provider, SpendingLimits
 from famulus.core.errors import ModelError, ModelUnavailable, OverLimit, RateLimited
-from famulus.core.messages import Message, Origin, Text
+from famulus.core.messages import File, Image, Message, Origin, Text
 from famulus.core.prices import Price
 from famulus.core.protocols import Caller, Done, Request
 from famulus.core.settings import Secret
@@ -364,6 +365,26 @@ async def test_call_waits_for_those_on_their_way_instead_of_being_refused(desk) 
             for _ in range(2):
                 group.create_task(here.ask(asked()))
         assert len(await here.rows()) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("part", "data", "tokens"),
+    [
+        (Image("b", "image/png", Origin.OWNER), b"x", 5000),
+        (File("b", "application/pdf", Origin.OWNER, "a.pdf"), b"x" * 2000, 4000),
+    ],
+)
+async def test_what_is_sent_along_is_held_too(desk, part, data: bytes, tokens: int) -> None:
+    said = Message("user", (Text("Look", Origin.OWNER), part))
+    plain = msgspec.structs.replace(asked(), messages=(said,))
+    async with Vendor() as vendor, desk(vendor, daily_limit_tokens=900) as here:
+        await here.ask(plain)
+        with pytest.raises(OverLimit) as error:
+            await here.ask(msgspec.structs.replace(plain, media={"b": data}))
+    match = re.search(r"could take ([\d,]+) tokens", str(error.value))
+    assert match
+    assert tokens < int(match[1].replace(",", "")) < tokens + 1000
 
 
 # ---------------------------------------------------------------- all at once

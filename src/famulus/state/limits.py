@@ -56,17 +56,20 @@ class Limit(NamedTuple):
             most = f"{self.tokens:,} tokens"
             spent, call = f"{used.tokens:,} used", f"{tokens:,} tokens"
             alone = tokens > self.tokens
-        verb = "take" if setting.endswith("tokens") else "cost"
+        free = setting.endswith("tokens")
+        verb, cheaper = (
+            ("take", "") if free else ("cost", ", or choose a cheaper model with /model")
+        )
         what = f"The {word} limit of {most}{self._whose()}"
         advice = f"Raise {self.section}.{setting}"
         if alone:
             return (
-                f"{what} is too small for this call, which could {verb} {call}. {advice}, lower "
-                "the max_tokens of the model, or choose a cheaper one with /model."
+                f"{what} is too small for this call, which could {verb} {call}. {advice}, or "
+                f"lower the max_tokens of the model{cheaper}."
             )
         return (
             f"{what} is used up ({spent}, this call could {verb} {call}). It frees {frees}. "
-            f"{advice}, or choose a cheaper model with /model."
+            f"{advice}{cheaper}."
         )
 
     def warning(self, cost_nano: int, tokens: int) -> str:
