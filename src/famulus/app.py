@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from famulus.agent.dispatch import Dispatch, matching
 from famulus.agent.history import History
 from famulus.agent.media import Media
@@ -153,8 +155,10 @@ async def _build(
         Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)
     )
     tools, missing = await build_tools(config, clock, door, spending)
+    # A summary would tell another model what such a rule keeps from it.
+    keeps = any(rule.class_ == "local" for rule in config.router.rules)
     agent = Agent(
-        config.agent,
+        replace(config.agent, compaction=config.agent.compaction and not keeps),
         prompt=Prompt(
             name=config.agent.name,
             workspace=workspace,
@@ -164,7 +168,6 @@ async def _build(
             sessions=sessions,
             messages=messages,
             blobs=blobs,
-            tokens=config.agent.history_tokens,
         ),
         dispatch=Dispatch(
             matching(tools, config.agent.tools_allow, config.agent.tools_deny),
@@ -200,6 +203,12 @@ async def _build(
         cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - it is built below
         models=lambda: [main.card.name, *config.models],
         check_model=models.resolve,
+        compact=lambda call: agent.compact(
+            call.session,
+            person=call.person,
+            channel=call.key.channel,
+            at=call.at.timestamp(),
+        ),
     )
     engine = Embedded(
         Carrying(database, budget),

@@ -31,6 +31,8 @@ class Talk:
     """A conversation with an agent; `events` are those of all its turns."""
 
     engine: Embedded
+    agent: Agent
+    database: SQLite
     sessions: Sessions
     messages: Messages
     blobs: Blobs
@@ -78,7 +80,6 @@ def talk(tmp_path):
                     sessions=sessions,
                     messages=messages,
                     blobs=blobs,
-                    tokens=settings.history_tokens,
                 ),
                 dispatch=Dispatch(
                     tools,
@@ -103,7 +104,7 @@ def talk(tmp_path):
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(engine.run())
                 try:
-                    yield Talk(engine, sessions, messages, blobs, events, count())
+                    yield Talk(engine, agent, database, sessions, messages, blobs, events, count())
                 finally:
                     running.cancel()
 

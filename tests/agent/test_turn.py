@@ -304,7 +304,7 @@ async def test_the_beginning_of_a_request_never_changes(talk):
 
 async def test_the_window_moves_in_large_steps(talk):
     model = Scripted(["answer " * 20] * 100)
-    async with talk(model, history_tokens=2000) as talking:
+    async with talk(model, history_tokens=2000, compaction=False) as talking:
         for n in range(100):
             await talking.say(f"question {n} " * 10)
     starts = [request.messages[0].text for request in model.requests]

@@ -229,6 +229,9 @@ async def _build(stack, config, home, clock):
         if name != "mirror":
             raise FamulusError(f"There is no model {name!r}.")
 
+    async def compact(call):
+        return f"{call.session} of {call.person} is condensed."
+
     agent = Agent(sessions, messages)
     slash = Slash(
         agent,
@@ -239,6 +242,7 @@ async def _build(stack, config, home, clock):
         cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - made below
         models=lambda: ["mirror"],
         check_model=check_model,
+        compact=compact,
     )
     engine = Embedded(database, slash, config.engine, clock=clock, emit=emit, send=delivery.put)
     tokens = Tokens(database, clock=clock)

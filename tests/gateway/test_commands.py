@@ -147,3 +147,8 @@ async def test_usage_tells_what_calls_cost(chat):
     assert "$1.20, 2 calls, 2,400 tokens in, 68 out" in reply
     assert "- this conversation: $0.5000, 1 call, 1,200 tokens in, 34 out" in reply
     assert "- `large` $1.20" in reply
+
+
+async def test_compact_condenses_this_conversation(chat):
+    await chat("hello")
+    assert await chat("/compact") == "web:main:1 of owner is condensed."

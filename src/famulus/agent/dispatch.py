@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import msgspec
+
 from famulus.core.clock import Clock
 from famulus.core.errors import ToolError
 from famulus.core.events import ToolFinished, ToolStarted
@@ -22,6 +24,7 @@ UNKNOWN = (
     "taken effect. Check before you repeat it, and tell the user."
 )
 _SUMMARY_CHARACTERS = 300
+_LEAST_CHARACTERS = 200
 
 
 class Repeats:
@@ -70,15 +73,19 @@ class Dispatch:
         self.specs = tuple(
             ToolSpec(tool.name, tool.description, tool.schema) for tool in self._tools.values()
         )
+        self.size = len(msgspec.json.encode(self.specs))  # in bytes
 
     async def round(
-        self, turn: Turn, calls: Sequence[ToolCall], repeats: Repeats
+        self, turn: Turn, calls: Sequence[ToolCall], repeats: Repeats, *, most_characters: int
     ) -> list[ToolResult]:
-        """Run `calls` and return their results in the same order."""
+        """Run `calls` and return their results in the same order; together, about as many
+        characters as the model has room for.
+        """
+        most = min(self._most, max(most_characters // len(calls), _LEAST_CHARACTERS))
         numbers = turn.reserve(len(calls))
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._one(turn, call, repeats, number))
+                group.create_task(self._one(turn, call, repeats, number, most))
                 for call, number in zip(calls, numbers, strict=True)
             ]
         results = [task.result() for task in tasks]
@@ -86,7 +93,9 @@ class Dispatch:
             repeats.note(call, result)
         return results
 
-    async def _one(self, turn: Turn, call: ToolCall, repeats: Repeats, number: int) -> ToolResult:
+    async def _one(
+        self, turn: Turn, call: ToolCall, repeats: Repeats, number: int, most: int
+    ) -> ToolResult:
         tool = self._tools.get(call.name)
         if tool is None:
             known = ", ".join(self._tools) or "none"
@@ -97,7 +106,7 @@ class Dispatch:
         result = await turn.step(
             f"tool:{call.name}",
             ToolResult,
-            lambda key: self._run(tool, turn, call, key),
+            lambda key: self._run(tool, turn, call, key, most),
             replay=tool.replay,
             unknown=failed(call, UNKNOWN) if tool.replay is Replay.UNSAFE else None,
             number=number,
@@ -105,7 +114,7 @@ class Dispatch:
         self._emit_finished(turn, call, result)
         return result
 
-    async def _run(self, tool: Tool, turn: Turn, call: ToolCall, key: str) -> ToolResult:
+    async def _run(self, tool: Tool, turn: Turn, call: ToolCall, key: str, most: int) -> ToolResult:
         context = Context(
             session=turn.session,
             person=turn.person,
@@ -119,7 +128,7 @@ class Dispatch:
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await tool.call(context, call.arguments)
-            parts = [await self._fit(part, key) for part in answer.parts]
+            parts = [await self._fit(part, key, most) for part in answer.parts]
         except ToolError as error:
             return failed(call, str(error))
         except TimeoutError:
@@ -132,12 +141,12 @@ class Dispatch:
         origin = Origin.OUTSIDE if outside else Origin.TOOL
         return ToolResult(call.id, call.name, tuple(parts), answer.ok, origin)
 
-    async def _fit(self, part: Text | Image, key: str) -> Text | Image:
+    async def _fit(self, part: Text | Image, key: str, most: int) -> Text | Image:
         """A long output is cut in the middle; the whole goes to a file that the model may read."""
-        if not isinstance(part, Text) or len(part.text) <= self._most:
+        if not isinstance(part, Text) or len(part.text) <= most:
             return part
         text = await asyncio.to_thread(
-            shortened, self._workspace, key, part.text, part.origin, self._most
+            shortened, self._workspace, key, part.text, part.origin, most
         )
         return Text(text, part.origin)
 

@@ -1,79 +1,103 @@
 """The part of a session's past that a prompt shows.
 
 The window moves in large steps, so that prompts keep their beginning for many turns and vendors
-can cache it: it grows until it is over its budget, then it starts anew with half of it.
+can cache it: it grows until it is over its budget, then it starts anew with half of it. A summary
+of what fell out then stands before it.
 """
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from famulus.agent.media import PDF
-from famulus.core.messages import File, Image, Message, ToolResult
+from famulus.agent.summaries import shown
+from famulus.core.messages import File, Image, Message, Part, Text, ToolResult
 from famulus.engine.turns import Turn
 from famulus.state.blobs import Blobs
-from famulus.state.messages import Messages, Said
+from famulus.state.messages import Messages, Said, decoded, encoded
 from famulus.state.sessions import Session, Sessions
 from famulus.store.database import Statement
 
-# English takes about four bytes of JSON a token, Chinese about three; code less of both.
-_BYTES_PER_TOKEN = 3.5
 _TITLE_CHARACTERS = 60
 # A third more in base64: half of what the strictest vendor takes.
 _MOST_DOCUMENT_BYTES = 12_000_000
 
 
 class Window(Struct, frozen=True):
-    """`start` is the id of the oldest message shown; 0 shows all."""
+    """`start` is the id of the oldest message shown; 0 shows all. `before` is what was shown the
+    last time and falls out now.
+    """
 
     session: Session
     said: tuple[Said, ...]
     start: int
+    before: tuple[Said, ...] = ()
+
+    @property
+    def summary(self) -> tuple[Part, ...]:
+        return decoded(self.session.summary) if self.session.summary else ()
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        return tuple(each.message for each in self.said)
+        return (*shown(self.summary), *(each.message for each in self.said))
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(each.size for each in self.said) + len(self.session.summary)
 
     def since(self, start: int) -> "Window":
         if start == self.start:
             return self
-        return Window(self.session, tuple(each for each in self.said if each.id >= start), start)
+        everything = (*self.before, *self.said)
+        return Window(
+            self.session,
+            tuple(each for each in everything if each.id >= start),
+            start,
+            tuple(each for each in everything if each.id < start),
+        )
 
 
 class History:
-    """Reads windows and writes what a turn said. `tokens` is the budget of a window."""
+    """Reads windows and writes what a turn said."""
 
-    def __init__(
-        self, *, sessions: Sessions, messages: Messages, blobs: Blobs, tokens: int
-    ) -> None:
+    def __init__(self, *, sessions: Sessions, messages: Messages, blobs: Blobs) -> None:
         self._sessions = sessions
         self._messages = messages
         self._blobs = blobs
-        self._most_bytes = int(tokens * _BYTES_PER_TOKEN)
 
-    async def window(self, key: str) -> Window:
-        session = await self._sessions.find(key)
-        if session is None:
-            session = Session(key=key, person="")
-        said = tuple(await self._messages.window(key, session.window_start))
-        start = self._start(said, session.window_start)
-        return Window(session, said, session.window_start).since(start)
+    async def session(self, key: str) -> Session:
+        return await self._sessions.find(key) or Session(key=key, person="")
 
-    def _start(self, said: Sequence[Said], start: int) -> int:
-        """Where the window begins: where it did, or at a user's message half a budget back.
+    async def window(self, session: Session, most_bytes: int) -> Window:
+        """The window of a session: as it was, or moved where it is larger than `most_bytes`.
 
-        The newest one is kept whatever its size.
+        Then it begins at a user's message half of that back; the newest is kept whatever its size.
         """
-        if sum(each.size for each in said) <= self._most_bytes:
-            return start
-        kept, found = 0, start
+        said = tuple(await self._messages.window(session.key, session.window_start))
+        window = Window(session, said, session.window_start)
+        if window.size <= most_bytes:
+            return window
+        kept, found = 0, window.start
         for each in reversed(said):
             kept += each.size
             if each.message.role == "user":
-                if found != start and kept > self._most_bytes // 2:
+                if found != window.start and kept > most_bytes // 2:
                     break
                 found = each.id
-        return found
+        return window.since(found)
+
+    async def condensed(self, window: Window, summary: Text, at: float) -> Window:
+        """Let `summary` stand for what falls out of the window from now on, and keep it among the
+        messages as well, where a search finds it. Nothing else happens when it is done again.
+        """
+        session = window.session
+        said = self._messages.summarised(
+            summary, session=session.key, person=session.person, start=window.start, at=at
+        )
+        await self._sessions.condense(session, encoded((summary,)), window.start, said)
+        return msgspec.structs.replace(window, session=await self.session(session.key), before=())
 
     def added(
         self, turn: Turn, record: Sequence[Message], window: Window | None

@@ -29,7 +29,7 @@ class Prompt:
         self._workspace = workspace
         self._folder = folder
         self._cache: dict[str, tuple[list[tuple[int, int] | None], str]] = {}
-        self._base = _packaged("base.md") if folder is None else _required(folder / "base.md")
+        self._base = packaged("base.md") if folder is None else _required(folder / "base.md")
 
     def system(self, channel: str) -> str:
         """The system prompt for a channel; the same bytes until one of its files changes."""
@@ -88,7 +88,7 @@ def opening(inbounds: Sequence[Inbound]) -> Message:
     return Message("user", tuple(parts))
 
 
-def _packaged(name: str) -> str:
+def packaged(name: str) -> str:
     return resources.files("famulus.agent").joinpath("prompts", name).read_text("utf-8")
 
 

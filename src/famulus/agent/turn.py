@@ -8,17 +8,20 @@ opening ─► model ─► calls? ─► tools, side by side ─┐
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
 
+from famulus.agent.compaction import Compaction
 from famulus.agent.dispatch import Dispatch, Repeats, failed
 from famulus.agent.history import History, Window
 from famulus.agent.media import Media, Unheard
 from famulus.agent.prompt import Prompt, opening
+from famulus.agent.room import Learned, Room, fitted
 from famulus.core.config import Agent as Settings
-from famulus.core.errors import ConfigError, ModelError, OverLimit
+from famulus.core.errors import ConfigError, ContextOverflow, ModelError, OverLimit
 from famulus.core.events import Delta
 from famulus.core.messages import Message, Note, Origin, Text, ToolCall, Usage, text_of
 from famulus.core.protocols import Caller, Done, Model, Request, Restarted, TextDelta
@@ -51,6 +54,7 @@ class Opening(Struct, frozen=True):
 
     message: Message
     window_start: int
+    compacts: bool = False
 
 
 class Agent:
@@ -73,6 +77,8 @@ class Agent:
         self._dispatch = dispatch
         self._media = media
         self._model = model
+        self._compaction = Compaction(settings, history)
+        self._learned: dict[str, Learned] = defaultdict(Learned)
 
     async def run(self, turn: Turn) -> None:
         try:
@@ -91,14 +97,21 @@ class Agent:
         await turn.finish(self._close(turn, answer, window))
 
     async def _converse(self, turn: Turn) -> tuple[Answer, Window]:
-        window = await self._history.window(turn.session)
-        start = await turn.freeze("opening", Opening, lambda: _open(turn, window))
+        session = await self._history.session(turn.session)
+        model = self._model(turn.inbound.model or session.model)
+        room = self._room(model, turn.inbound.channel)
+        window = await self._history.window(session, room.history_bytes)
+        start = await turn.freeze("opening", Opening, lambda: self._open(turn, window))
         window = window.since(start.window_start)
         turn.record[:] = [start.message]
+        usage = Usage()
+        if start.compacts:
+            window, usage = await self._compaction.of_turn(
+                turn, window, model, room, self._caller(turn)
+            )
         read = await self._media.read(turn, start.message, self._caller(turn))
         turn.record[:] = [read.message]
-        model = self._model(turn.inbound.model or window.session.model)
-        usage, repeats = read.usage, Repeats(self._settings.max_repeats)
+        usage, repeats = usage + read.usage, Repeats(self._settings.max_repeats)
         limit: Limit | None = None
         for round_ in range(self._settings.max_tool_rounds + 1):
             if steered := await turn.steered():
@@ -108,7 +121,7 @@ class Agent:
             done = await turn.step(
                 "model",
                 Done,
-                lambda _: self._ask(turn, window, model),
+                lambda _: self._ask(turn, window, model, room),
                 last=_ends if limit is None else _always,
             )
             usage += done.usage
@@ -118,7 +131,9 @@ class Agent:
                 break
             if round_ == self._settings.max_tool_rounds - 1:
                 limit = "rounds"
-            results = await self._dispatch.round(turn, calls, repeats)
+            results = await self._dispatch.round(
+                turn, calls, repeats, most_characters=room.output_characters
+            )
             turn.record.append(Message("tool", tuple(results)))
             if all(repeats.exhausted(call) for call in calls):
                 limit = limit or "repeats"
@@ -128,10 +143,55 @@ class Agent:
             limit = limit or "length"
         return self._answer(done, usage, limit), window
 
-    async def _ask(self, turn: Turn, window: Window, model: Model) -> Done:
-        """One model call, shown while it comes."""
-        messages = (*window.messages, *turn.record)
-        request = Request(
+    async def _open(self, turn: Turn, window: Window) -> Opening:
+        compacts = self._settings.compaction and bool(window.before)
+        return Opening(opening(turn.inbounds), window.start, compacts)
+
+    def _room(self, model: Model, channel: str) -> Room:
+        return self._learned[model.card.name].room(
+            model.card,
+            fixed_bytes=self._fixed_bytes(channel),
+            history_tokens=self._settings.history_tokens,
+        )
+
+    def _fixed_bytes(self, channel: str) -> int:
+        """What every request carries beside its messages."""
+        return len(self._prompt.system(channel).encode("utf-8", "replace")) + self._dispatch.size
+
+    async def compact(self, key: str, *, person: str, channel: str, at: float) -> str:
+        """Condense a session up to its last question, now. The text says what came of it."""
+        session = await self._history.session(key)
+        model = self._model(session.model)
+        room = self._room(model, channel)
+        window = await self._history.window(session, room.history_bytes)
+        caller = Caller(person=person, agent=self._settings.name, channel=channel)
+        return await self._compaction.now(window, model, room, caller, at)
+
+    async def _ask(self, turn: Turn, window: Window, model: Model, room: Room) -> Done:
+        """One model call, shown while it comes. What the model finds too long is tried once more
+        with half of it.
+        """
+        past, past_bytes, learned = window.messages, window.size, self._learned[model.card.name]
+        messages, shown_bytes = fitted(past, past_bytes, turn.record, room.messages_bytes)
+        sent_bytes = self._fixed_bytes(turn.inbound.channel) + shown_bytes
+        request = await self._request(turn, model, messages)
+        try:
+            done = await self._stream(turn, model, request, again=len(turn.record) > 1)
+        except ContextOverflow as error:
+            learned.refused(sent_bytes)
+            most_bytes = shown_bytes - sent_bytes // 2
+            less, less_bytes = fitted(past, past_bytes, turn.record, most_bytes)
+            if less_bytes >= shown_bytes:
+                raise
+            log.warning("too long, so less is shown turn=%s error=%s", turn.id, error)
+            request = await self._request(turn, model, less)
+            return await self._stream(turn, model, request, again=True)
+        if not request.media:
+            learned.counted(sent_bytes, done.usage.input_tokens)
+        return done
+
+    async def _request(self, turn: Turn, model: Model, messages: tuple[Message, ...]) -> Request:
+        return Request(
             system=self._prompt.system(turn.inbound.channel),
             messages=messages,
             tools=self._dispatch.specs,
@@ -139,7 +199,9 @@ class Agent:
             session=turn.session,
             caller=self._caller(turn),
         )
-        restarted = len(turn.record) > 1
+
+    async def _stream(self, turn: Turn, model: Model, request: Request, *, again: bool) -> Done:
+        restarted = again
         async for chunk in model.stream(request):
             match chunk:
                 case TextDelta(text):
@@ -191,10 +253,6 @@ class Agent:
         elif last.text.strip() != answer.text:
             record = [*record[:-1], Message("assistant", answer.parts)]
         return Closing(answer=answer, statements=tuple(self._history.added(turn, record, window)))
-
-
-async def _open(turn: Turn, window: Window) -> Opening:
-    return Opening(opening(turn.inbounds), window.start)
 
 
 def _ends(done: Done) -> bool:

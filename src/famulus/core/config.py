@@ -167,6 +167,14 @@ class Agent(Section, frozen=True):
     history_tokens: Annotated[
         int, doc("Size of the window of past messages in a prompt, in tokens.", ge=500)
     ] = 16_000
+    compaction: Annotated[
+        bool,
+        doc(
+            "Whether the model condenses what falls out of the window; else it is just not shown "
+            'any more. Never done where a rule of the router has the class "local".'
+        ),
+    ] = True
+    announce_compaction: Annotated[bool, doc("Tell the chat when that was done.")] = False
     prompts: Annotated[str, doc("Folder with `base.md`, `policies/` and `channels/`.")] = ""
 
 

@@ -95,9 +95,11 @@ def text_of(parts: Iterable[Part]) -> str:
 
 
 class Message(Struct, frozen=True):
-    """One entry of a conversation. A `tool` message carries only `ToolResult` parts."""
+    """One entry of a conversation. A `tool` message carries only `ToolResult` parts. A `summary`
+    of what was said before it stands in the timeline alone; no model is sent that role.
+    """
 
-    role: Literal["user", "assistant", "tool"]
+    role: Literal["user", "assistant", "tool", "summary"]
     parts: tuple[Part, ...]
 
     @property

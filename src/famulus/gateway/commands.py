@@ -60,7 +60,8 @@ class Slash:
     """A `Runner` that does the turns of command lanes itself and leaves the others to `inner`.
 
     `cancel` stops a session's turns. `models` are the names that `/model` offers, and
-    `check_model` raises FamulusError for a name that no model has.
+    `check_model` raises FamulusError for a name that no model has. `compact` condenses the
+    beginning of a conversation and says what came of it.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Slash:
         cancel: Callable[[str], Awaitable[Stopped]],
         models: Callable[[], Sequence[str]],
         check_model: Callable[[str], object],
+        compact: Callable[[Call], Awaitable[str]],
     ) -> None:
         self._inner = inner
         self._sessions = sessions
@@ -83,6 +85,7 @@ class Slash:
         self._cancel = cancel
         self._models = models
         self._check_model = check_model
+        self._compact = compact
 
     async def run(self, turn: Turn) -> None:
         if not turn.lane.startswith("!"):
@@ -258,6 +261,9 @@ class Slash:
         await self._sessions.set_model(call.session, model)
         return Told(f"This conversation uses {model or 'the default model'} now.", call.session)
 
+    async def compact(self, call: Call) -> Told:
+        return Told(await self._compact(call), call.session)
+
     async def usage(self, call: Call) -> Told:
         person = "" if call.person == OWNER else call.person
         days = int(call.argument) if call.argument.isdecimal() else _USAGE_DAYS
@@ -286,6 +292,9 @@ COMMANDS = (
     Command("dump", "dump", "saves this conversation as Markdown", Slash.dump),
     Command("stop", "stop", "stops what is running and drops what waits", Slash.stop),
     Command("model", "model [name]", "shows or changes the model here", Slash.model),
+    Command(
+        "compact", "compact", "condenses all but the last exchange to a summary", Slash.compact
+    ),
     Command("usage", "usage [days]", "shows what the models used and cost", Slash.usage),
     Command("help", "help", "shows this list, as does `/?`", Slash.help),
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from famulus.core.messages import Message, Part
+from famulus.core.messages import Message, Part, Text
 from famulus.store.database import Database, Row, Statement, Value, statement
 from famulus.store.terms import terms
 
@@ -35,7 +35,7 @@ class Messages:
         self._windows: OrderedDict[str, list[Said]] = OrderedDict()
 
     async def window(self, session: str, start: int) -> Sequence[Said]:
-        """The messages of a session from the id `start` on, oldest first.
+        """The messages of a session from the id `start` on, oldest first, without summaries.
 
         Those that were read before are not read again: a row never changes and no id is used
         twice, so as many rows between the same ids are the same rows.
@@ -45,8 +45,9 @@ class Messages:
         last = known[-1].id if known else start - 1
         rows = await self._database.fetch(
             f"select known.number, {_COLUMNS} from (select count(*) as number from message"
-            " where session = :session and id >= :start and id <= :last) as known"
-            " left join message on session = :session and id > :last order by id",
+            " where session = :session and id >= :start and id <= :last"
+            " and role <> 'summary') as known left join message on session = :session"
+            " and id > :last and role <> 'summary' order by id",
             session=session,
             start=start,
             last=last,
@@ -83,6 +84,22 @@ class Messages:
         said = {row["id"]: _said(row) for row in rows}
         return [(said[hit.id], hit.score) for hit in hits if hit.id in said]
 
+    def summarised(
+        self, summary: Text, *, session: str, person: str, start: int, at: float
+    ) -> Statement:
+        """The statement that adds a summary of what was said before the message `start`, once."""
+        return statement(
+            "insert into message (session, person, turn_id, n, role, parts, terms, created)"
+            " values (:session, :person, :turn, 0, 'summary', :parts, :terms, :at)"
+            " on conflict (turn_id, n) do nothing",
+            session=session,
+            person=person,
+            turn=f"summary:{session}:{start}",
+            parts=encoded((summary,)),
+            terms=terms(summary.text),
+            at=at,
+        )
+
     def added(
         self, messages: Sequence[Message], *, session: str, person: str, turn: str, at: float
     ) -> list[Statement]:
@@ -96,12 +113,21 @@ class Messages:
                 turn=turn,
                 n=n,
                 role=message.role,
-                parts=_encode(message.parts).decode(),
+                parts=encoded(message.parts),
                 terms=terms(message.text) if message.role != "tool" else "",
                 at=at,
             )
             for n, message in enumerate(messages)
         ]
+
+
+def encoded(parts: tuple[Part, ...]) -> str:
+    """How parts are stored."""
+    return _encode(parts).decode()
+
+
+def decoded(parts: str) -> tuple[Part, ...]:
+    return _decode_parts(parts)
 
 
 def _id(said: Said) -> int:
@@ -114,7 +140,7 @@ def _said(row: Row) -> Said:
         row["id"],
         row["turn_id"],
         Message(row["role"], _decode_parts(parts)),
-        len(parts),
+        len(parts) if parts.isascii() else len(parts.encode("utf-8", "replace")),
         row["created"],
         row["session"],
     )

@@ -12,8 +12,9 @@ from famulus.store.database import Database, Row, Statement, statement
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """`window_start` is the id of the oldest message that a prompt shows. Times are seconds
-    since 1970. `model` is empty for the agent's own.
+    """`window_start` is the id of the oldest message that a prompt shows, and `summary` stands for
+    those before it, as the parts of a message are stored. Times are seconds since 1970. `model` is
+    empty for the agent's own.
     """
 
     key: str
@@ -22,13 +23,14 @@ class Session(Struct, frozen=True, kw_only=True):
     model: str = ""
     archived: bool = False
     window_start: int = 0
+    summary: str = ""
     created: float = 0.0
     updated: float = 0.0
     messages: int = 0
 
 
 _MOST_REMEMBERED = 1000
-_COLUMNS = "key, person, title, model, archived, window_start, created, updated"
+_COLUMNS = "key, person, title, model, archived, window_start, summary, created, updated"
 _COUNTED = (
     f"select {_COLUMNS}, (select count(*) from message m where m.session = s.key"
     " and (m.role = 'user' or m.role = 'assistant' and m.parts not like '%\"type\":\"call\"%'))"
@@ -191,9 +193,9 @@ class Sessions:
         that begins later.
         """
         start = max(window_start, session.window_start)
-        if session.key in self._known:
+        if known := self._known.get(session.key):
             self._known[session.key] = msgspec.structs.replace(
-                session, window_start=start, title=session.title or title
+                known, window_start=max(start, known.window_start), title=known.title or title
             )
         return statement(
             "update session set updated = :now,"
@@ -205,6 +207,22 @@ class Sessions:
             title=title,
         )
 
+    async def condense(
+        self, session: Session, summary: str, start: int, *beside: Statement
+    ) -> None:
+        """Let the window begin at the message `start` with `summary` before it, unless it begins
+        there or later already. `beside` is done in the same transaction.
+        """
+        move = statement(
+            "update session set summary = :summary, window_start = :start"
+            " where key = :key and window_start < :start",
+            key=session.key,
+            summary=summary,
+            start=start,
+        )
+        await self._database.transaction([*beside, move])
+        self._known.pop(session.key, None)
+
     def _remember(self, session: Session) -> Session:
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
@@ -215,7 +233,7 @@ class Sessions:
 def _without_messages(key: str) -> list[Statement]:
     return [
         statement("delete from message where session = :key", key=key),
-        statement("update session set window_start = 0 where key = :key", key=key),
+        statement("update session set window_start = 0, summary = '' where key = :key", key=key),
     ]
 
 
@@ -227,6 +245,7 @@ def _session(row: Row) -> Session:
         model=row["model"],
         archived=bool(row["archived"]),
         window_start=row["window_start"],
+        summary=row["summary"],
         created=row["created"],
         updated=row["updated"],
         messages=row["messages"],

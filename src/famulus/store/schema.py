@@ -147,4 +147,15 @@ STEPS = (
         ),
         down=("drop table allowance", "drop table spending"),
     ),
+    Step(
+        5,
+        "summaries",
+        # What stands for all before the window. Each summary is in `message` too, as what was
+        # said then, with the role `summary`.
+        up=("alter table session add column summary text not null default ''",),
+        down=(
+            "delete from message where role = 'summary'",
+            "alter table session drop column summary",
+        ),
+    ),
 )
