@@ -36,6 +36,7 @@ from famulus.models.conversation import (
 )
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
+from famulus.models.schema import Schemas
 
 _VENDOR = "https://api.anthropic.com"
 # The version that compatible servers speak; from 2026-10-21 on, `temperature` is refused.
@@ -78,6 +79,7 @@ class Anthropic:
             self._parameters["top_p"] = entry.top_p
         self._bound = entry.max_tokens is not None or "max_tokens" in entry.parameters
         self._parameters |= entry.parameters
+        self._schema = Schemas("anthropic")
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
         return self._endpoint.stream(
@@ -93,7 +95,11 @@ class Anthropic:
             body["max_tokens"] = request.max_tokens
         if request.tools:
             body["tools"] = tools = [
-                {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "input_schema": self._schema(tool),
+                }
                 for tool in request.tools
             ]
             tools[-1] = {**tools[-1], "cache_control": _CACHE}

@@ -35,6 +35,7 @@ from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Reque
 from famulus.models.conversation import arguments_of, content, lines_of, paired, shown
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, Lines, encoded
+from famulus.models.schema import Schemas
 
 _VENDOR = "http://127.0.0.1:11434"
 _SMALLEST_WINDOW = 4096
@@ -107,6 +108,7 @@ class Ollama:
             **{name: value for name, value in own.items() if value is not None},
             **options,
         }
+        self._schema = Schemas("ollama")
         self._parameters = {
             "model": card.id,
             "keep_alive": provider.keep_alive,
@@ -182,7 +184,7 @@ class Ollama:
                     "function": {
                         "name": tool.name,
                         "description": tool.description,
-                        "parameters": tool.schema,
+                        "parameters": self._schema(tool),
                     },
                 }
                 for tool in request.tools

@@ -37,6 +37,7 @@ from famulus.models.conversation import (
 )
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
+from famulus.models.schema import Schemas
 
 _VENDORS = {
     "openai": "https://api.openai.com/v1",
@@ -63,6 +64,7 @@ class OpenAIChat:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._endpoint = Endpoint(card, provider, f"{base}/chat/completions", headers, session)
         self._parameters = self._written(provider, entry)
+        self._schema = Schemas("gemini" if provider.type == "gemini" else "openai")
 
     def _written(self, provider: Provider, entry: ModelEntry) -> dict[str, Any]:
         written: dict[str, Any] = {"model": self.card.id}
@@ -101,7 +103,7 @@ class OpenAIChat:
                     "function": {
                         "name": tool.name,
                         "description": tool.description,
-                        "parameters": tool.schema,
+                        "parameters": self._schema(tool),
                     },
                 }
                 for tool in request.tools

@@ -38,6 +38,7 @@ from famulus.models.conversation import (
 )
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
+from famulus.models.schema import Schemas
 from famulus.models.strict import is_strict
 
 _VENDOR = "https://api.openai.com/v1"
@@ -67,6 +68,7 @@ class OpenAIResponses:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._endpoint = Endpoint(card, provider, f"{base}/responses", headers, session)
         self._parameters = self._written(entry)
+        self._schema = Schemas("openai")
 
     def _written(self, entry: ModelEntry) -> dict[str, Any]:
         written: dict[str, Any] = {"model": self.card.id, "store": False}
@@ -119,8 +121,8 @@ class OpenAIResponses:
                     "type": "function",
                     "name": tool.name,
                     "description": tool.description,
-                    "parameters": tool.schema,
-                    "strict": is_strict(tool.schema),  # left out, the vendor would try it
+                    "parameters": self._schema(tool),
+                    "strict": is_strict(self._schema(tool)),  # left out, the vendor would try it
                 }
                 for tool in request.tools
             ]
