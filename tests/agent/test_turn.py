@@ -89,6 +89,18 @@ async def test_what_a_model_does_wrong_goes_back_to_it(talk):
 
 
 @pytest.mark.parametrize(
+    "arguments", ["{'word': 'y',}", '```json\n{"word": "y"}\n```', '"{\\"word\\": \\"y\\"}"']
+)
+async def test_arguments_that_are_nearly_right_are_repaired(talk, arguments):
+    model = Scripted([ToolCall("1", "echo", arguments), "done"])
+    async with talk(model, tools=[echo]) as talking:
+        await talking.say("go")
+    (result,) = model.requests[1].messages[-1].parts
+    assert result.text == "echo y"
+    assert model.requests[1].messages[-2].calls[0].arguments == arguments
+
+
+@pytest.mark.parametrize(
     ("error", "text"),
     [(ToolError("give me a number"), "give me a number"), (ValueError("oops"), "ValueError")],
 )

@@ -14,6 +14,7 @@ from famulus.core.errors import ToolError
 from famulus.core.events import ToolFinished, ToolStarted
 from famulus.core.messages import Image, Origin, Text, ToolCall, ToolResult
 from famulus.core.protocols import Context, Replay, Tool, ToolSpec
+from famulus.core.repair import arguments_of
 from famulus.core.workspace import shortened
 from famulus.engine.turns import Turn
 
@@ -127,7 +128,7 @@ class Dispatch:
         )
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await tool.call(context, call.arguments)
+                answer = await tool.call(context, arguments_of(call.arguments))
             parts = [await self._fit(part, key, most) for part in answer.parts]
         except ToolError as error:
             return failed(call, str(error))

@@ -258,8 +258,9 @@ class ToolAnswer(Struct, frozen=True):
 
 
 class Tool(Protocol):
-    """Something a model may do. `call` gets the JSON text of the arguments as the model wrote it
-    and raises `ToolError` with a text that tells the model what to do better.
+    """Something a model may do. `call` gets the JSON text of the arguments as the model wrote it,
+    or repaired where that is possible, and raises `ToolError` with a text that tells the model what
+    to do better.
     """
 
     name: str
