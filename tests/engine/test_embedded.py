@@ -13,7 +13,9 @@ from famulus.engine import journal
 from famulus.engine.embedded import Embedded
 from famulus.store.database import statement
 from famulus.store.sqlite import SQLite
-from famulus.testing.check_engine import EngineContract, Script, ask, message
+from famulus.testing.check_engine import EngineContract
+from famulus.testing.check_resume import ResumeContract
+from famulus.testing.runner import Script, ask, message
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +52,7 @@ def make(tmp_path):
     return running
 
 
-class TestEmbedded(EngineContract):
+class TestEmbedded(EngineContract, ResumeContract):
     @pytest.fixture
     def make(self, make):
         return make
