@@ -176,6 +176,7 @@ async def _build(
             clock=clock,
             timeout_seconds=config.agent.tool_timeout,
             output_characters=config.limits.tool_output,
+            tools_bytes=config.agent.tools_budget,
         ),
         media=Media(blobs, models.transcriber()),
         model=lambda name: models.named(name) if name else main,

@@ -88,6 +88,7 @@ def talk(tmp_path):
                     clock=clock,
                     timeout_seconds=tool_timeout,
                     output_characters=output,
+                    tools_bytes=settings.tools_budget,
                 ),
                 media=Media(blobs, transcriber),
                 model=lambda name: model,

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from famulus.agent.deferred import USE, USE_SPEC, find_tools, meant, spec, split
 from famulus.core.clock import Clock
 from famulus.core.errors import ToolError
 from famulus.core.events import ToolFinished, ToolStarted
 from famulus.core.messages import Image, Origin, Text, ToolCall, ToolResult
-from famulus.core.protocols import Context, Replay, Tool, ToolSpec
+from famulus.core.protocols import Context, Replay, Tool
 from famulus.core.repair import arguments_of
 from famulus.core.workspace import shortened
 from famulus.engine.turns import Turn
@@ -53,7 +54,9 @@ class Repeats:
 
 
 class Dispatch:
-    """The tools of an agent by name, in the order in which models are shown them."""
+    """The tools of an agent. Models are shown those that fit into `tools_bytes`, the first ones
+    first, and told how to find the others.
+    """
 
     def __init__(
         self,
@@ -64,16 +67,22 @@ class Dispatch:
         clock: Clock,
         timeout_seconds: float,
         output_characters: int,
+        tools_bytes: int,
     ) -> None:
+        tools = list(tools)
+        shown, deferred = split(tools, tools_bytes)
+        if deferred:
+            found = find_tools(deferred)
+            shown.append(found)
+            tools.append(found)
         self._tools = {tool.name: tool for tool in sorted(tools, key=lambda each: each.name)}
         self._agent = agent
         self._workspace = workspace
         self._clock = clock
         self._timeout = timeout_seconds
         self._most = output_characters
-        self.specs = tuple(
-            ToolSpec(tool.name, tool.description, tool.schema) for tool in self._tools.values()
-        )
+        specs = [*map(spec, shown), *([USE_SPEC] if deferred else [])]
+        self.specs = tuple(sorted(specs, key=lambda each: each.name))
         self.size = len(msgspec.json.encode(self.specs))  # in bytes
 
     async def round(
@@ -97,12 +106,16 @@ class Dispatch:
     async def _one(
         self, turn: Turn, call: ToolCall, repeats: Repeats, number: int, most: int
     ) -> ToolResult:
-        tool = self._tools.get(call.name)
-        if tool is None:
-            known = ", ".join(self._tools) or "none"
-            return failed(call, f"There is no tool {call.name!r}. There are: {known}.")
         if repeats.exhausted(call):
             return failed(call, repeats.refusal(call))
+        try:
+            call = meant(call) if call.name == USE else call
+        except ToolError as error:
+            return failed(call, str(error))
+        tool = self._tools.get(call.name)
+        if tool is None:
+            known = ", ".join(each.name for each in self.specs) or "none"
+            return failed(call, f"There is no tool {call.name!r}. There are: {known}.")
         self._emit_started(turn, call)
         result = await turn.step(
             f"tool:{call.name}",

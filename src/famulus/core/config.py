@@ -157,6 +157,14 @@ class Agent(Section, frozen=True):
     tool_timeout: Annotated[Seconds, doc("Longest time for one tool call.")] = Seconds(120)
     tools_allow: Annotated[tuple[str, ...], doc("Patterns of tools the agent may use.")] = ("*",)
     tools_deny: Annotated[tuple[str, ...], doc("Patterns of tools it may not; these win.")] = ()
+    tools_budget: Annotated[
+        int,
+        doc(
+            "Bytes of tool descriptions in a prompt. Beyond it, the model searches for the others "
+            "with `find_tools` and calls them with `use_tool`.",
+            ge=0,
+        ),
+    ] = 4000
     while_busy: Annotated[
         Literal["join", "steer", "queue"],
         doc(
