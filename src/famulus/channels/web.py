@@ -67,13 +67,20 @@ class Feed:
         self._queue: deque[_Queued] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
+        self._answered: OrderedDict[str, None] = OrderedDict()
 
     def put(self, frame: Frame, receipt: _Receipt | None = None) -> None:
-        """Line a frame up. Never blocks."""
+        """Line a frame up. Never blocks. The answer of a turn is lined up once."""
         if self.closed:
             if receipt:
                 receipt.settle(written=False)
             return
+        if frame["type"] == "assistant_response":
+            if frame["turn_id"] in self._answered:
+                if receipt:
+                    receipt.settle(written=True)
+                return
+            _remember(self._answered, frame["turn_id"], None)
         if frame["type"] == "assistant_delta":
             size = self._put_delta(frame)
         else:
@@ -216,7 +223,7 @@ class Web:
     # ------------------------------------------------------------ out
 
     async def send(self, outbound: Outbound) -> str:
-        frame = self._reply(outbound)
+        frame = self.reply(outbound)
         chat = (outbound.channel, outbound.chat_id)
         keys = [(chat, message_id) for message_id in outbound.answers]
         by_request = any(key in self._waiting or key in self._answered for key in keys)
@@ -274,7 +281,8 @@ class Web:
         for frame in frames:
             self.tell(event.channel, event.chat_id, frame | here)
 
-    def _reply(self, outbound: Outbound) -> Frame:
+    def reply(self, outbound: Outbound) -> Frame:
+        """The frame that answers a turn."""
         frame: Frame = {
             "type": "assistant_response",
             "turn_id": outbound.turn_id,

@@ -1,6 +1,7 @@
 """`famulus serve`: the gateway with everything behind it."""
 
 import asyncio
+import os
 import signal
 
 import click
@@ -29,8 +30,14 @@ async def _serve(options: Options) -> None:
     config, clock = loaded.config, Clock()
     write_logs(config.logging.level, config.logging.format)
     stop = asyncio.Event()
+
+    def ask_to_stop() -> None:
+        if stop.is_set():
+            os._exit(1)  # whoever asks twice does not want to wait; nothing that is on disk is lost
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
     web = Web(clock=clock)
     own: list[Channel] = [web, Twin("console", web)]
     async with assistant(loaded, home=options.home, own=own) as app:

@@ -327,6 +327,16 @@ async def open_outbox(database: Database) -> list[Outbound]:
     return [_decode_outbound(row["payload"]) for row in rows]
 
 
+async def reply_to(database: Database, turn: str) -> Outbound | None:
+    """The final reply of a turn, or of the one it joined; None while there is none."""
+    rows = await database.fetch(
+        "select o.payload from turn t join outbox o"
+        " on o.id = case when t.joined_to <> '' then t.joined_to else t.id end where t.id = :turn",
+        turn=turn,
+    )
+    return _decode_outbound(rows[0]["payload"]) if rows else None
+
+
 async def due_timers(database: Database, now: float) -> Sequence[tuple[str, float, Inbound]]:
     rows = await database.fetch(
         "select id, due, inbound from timer where due <= :now order by due limit 100", now=now

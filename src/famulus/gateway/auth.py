@@ -44,6 +44,7 @@ class Auth:
         self._logins = logins
         self._tokens = tokens
         self._throttle = Throttle(settings.login_attempts, clock=clock)
+        self._bearers = asyncio.Lock()
         self._links: deque[str] = deque(maxlen=_MOST_LINKS)
 
     def login_token(self) -> str:
@@ -80,13 +81,16 @@ class Auth:
             return Identity("local")
         if name := await self._tokens.name_of(token):
             return Identity("token", name)
-        if self._password.known(token):
+        # One after the other: many clients that come with the right password at once, as after a
+        # restart, are one attempt and not many.
+        async with self._bearers:
+            if self._password.known(token):
+                return Identity("password")
+            attempt = self._throttle.enter(address)
+            if not await self._password.matches(token):
+                return None
+            self._throttle.forgive(attempt)
             return Identity("password")
-        attempt = self._throttle.enter(address)
-        if not await self._password.matches(token):
-            return None
-        self._throttle.forgive(attempt)
-        return Identity("password")
 
     async def still(self, identity: Identity) -> bool:
         """Whether a client that proved itself a while ago is still welcome."""

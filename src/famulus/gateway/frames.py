@@ -11,6 +11,7 @@ from famulus.channels.web import Feed, Frame, Web
 from famulus.core.config import Limits
 from famulus.core.errors import Invalid
 from famulus.core.messages import SessionKey
+from famulus.engine import journal
 from famulus.engine.turns import Engine
 from famulus.gateway.decoding import decode
 from famulus.gateway.history import history
@@ -146,7 +147,13 @@ class Client:
                 attachments=frame.attachments,
             )
         )
-        await self._desk.channel.deliver(inbound)
+        accepted = await self._desk.channel.deliver(inbound)
+        if accepted.duplicate:
+            # Whoever asks again did not see the answer. One that this client was sent already, or
+            # is still to come, is not repeated.
+            reply = await journal.reply_to(self._desk.database, accepted.turn_id)
+            if reply:
+                self._feed.put(self._desk.channel.reply(reply))
 
     async def create_session(self, frame: Create) -> None:
         chat = self._chosen(frame.session_id, frame.chat_id)

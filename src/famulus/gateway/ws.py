@@ -1,7 +1,7 @@
 """The WebSocket `/ws`: one JSON object a text frame, each with a `type`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -16,6 +16,7 @@ MAX_CLIENTS = 100
 
 _HEARTBEAT_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
+_CHECK_SECONDS = 1.0
 
 
 class Sockets:
@@ -57,7 +58,14 @@ class Sockets:
         transport = request.transport
         abort = transport.abort if transport else lambda: None
         with self._channel.reader(abort) as feed:
-            connection = _Connection(socket, feed, Client(self._desk, feed), identity, self._auth)
+            connection = _Connection(
+                socket,
+                feed,
+                Client(self._desk, feed),
+                identity=identity,
+                auth=self._auth,
+                abort=abort,
+            )
             self._open.add(connection)
             try:
                 await socket.prepare(request)
@@ -99,18 +107,28 @@ class _Connection:
         socket: web.WebSocketResponse,
         feed: Feed,
         client: Client,
+        *,
         identity: Identity,
         auth: Auth,
+        abort: Callable[[], None],
     ) -> None:
         self.identity = identity
+        self._abort = abort
+        self._checked = 0.0
         self._socket = socket
         self._feed = feed
         self._client = client
         self._auth = auth
 
     async def close(self, code: int, reason: bytes) -> None:
-        if self._socket.prepared:
-            await self._socket.close(code=code, message=reason)
+        if not self._socket.prepared:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._socket.close(code=code, message=reason)
+        except TimeoutError:
+            # A client that has stopped reading never takes the farewell either.
+            self._abort()
 
     async def talk(self, channel: str, chat_id: str) -> None:
         await self._client.greet(channel, chat_id)
@@ -124,9 +142,20 @@ class _Connection:
     async def _write(self) -> None:
         try:
             while True:
-                await self._feed.next(self._socket.send_str)
+                await self._feed.next(self._send)
         except ConnectionError:
             self._feed.close()
+
+    async def _send(self, text: str) -> None:
+        """Write a frame, unless the login or the token has ended meanwhile."""
+        now = asyncio.get_running_loop().time()
+        if now - self._checked > _CHECK_SECONDS:
+            self._checked = now
+            if not await self._auth.still(self.identity):
+                self._feed.close()
+                await self.close(WSCloseCode.POLICY_VIOLATION, b"logged out")
+                raise ConnectionError("its login has ended")
+        await self._socket.send_str(text)
 
     async def _read(self) -> None:
         # A frame that is too large or broken ends the loop: aiohttp has closed by then.
