@@ -157,25 +157,19 @@ class Breakpoints:
         return self.cached / self.tokens
 
 
-async def long_prompt(talk, tmp_path):
-    """Fifty turns with the prompt of somebody who wrote down what matters."""
-    (tmp_path / "workspace").mkdir()
-    (tmp_path / "workspace" / "AGENTS.md").write_text("Work like this, and not like that. " * 150)
-    requests, _ = await conversation(talk, 50, restart_at=25)
-    return requests
-
-
-async def test_openai_reads_nine_tenths_from_its_cache(talk, tmp_path):
+async def test_openai_reads_nine_tenths_from_its_cache(talk):
     cache = Cache()
-    for request in await long_prompt(talk, tmp_path):
+    requests, _ = await conversation(talk, 50, restart_at=25)
+    for request in requests:
         cache.read(openai(request))
     assert cache.share >= 0.9
 
 
-async def test_anthropic_reads_nine_tenths_from_its_cache(talk, tmp_path):
+async def test_anthropic_reads_nine_tenths_from_its_cache(talk):
     cache = Breakpoints()
+    requests, _ = await conversation(talk, 50, restart_at=25)
     wire = Anthropic(CARD, Provider(type="anthropic"), ModelEntry(), None)
-    for request in await long_prompt(talk, tmp_path):
+    for request in requests:
         cache.read(wire.body(request))
     assert cache.share >= 0.9
     assert cache.most_marks <= 4

@@ -11,10 +11,14 @@ from famulus.agent.room import Learned, fitted, size
 from famulus.core.config import ModelEntry, Provider
 from famulus.core.errors import ContextOverflow
 from famulus.core.messages import Message, Origin, Text, ToolCall, ToolResult
+from famulus.core.plugins import find, own_names, settings_type
 from famulus.core.protocols import Context, ModelCard
 from famulus.core.settings import Secret, doc
 from famulus.core.tools import tool
 from famulus.models.openai_chat import OpenAIChat
+from famulus.policy.command import Limits
+from famulus.policy.plain import Plain
+from famulus.testing.check_tool import services
 from famulus.testing.fake_openai import FakeOpenAI
 from famulus.testing.fake_vendor import Answer, Call, Wrong
 from famulus.testing.scripted import Scripted
@@ -68,20 +72,39 @@ def wire(vendor, session, card=CARD):
     return OpenAIChat(card, provider, ModelEntry(), session)
 
 
-async def test_hello_and_a_tool_call_fit(small, talk):
+def own_tools():
+    """All that are built in, but for those that need a sandbox, a network or a ledger to run."""
+    given = services(egress=object(), sandbox=Plain("none", Limits()), ledger=object())
+    modules = [find("tools", name) for name in own_names("tools")]
+    return [module.build(settings_type(module)(), given) for module in modules]
+
+
+async def test_hello_and_tool_calls_fit_with_every_tool_there_is(small, talk):
     small.say(
         Answer(text=("Hello.",)),
-        Answer(calls=(Call("report", '{"lines": 2}'),)),
-        Answer(text=("Two lines.",)),
+        Answer(calls=(Call("calculator", '{"expression": "17.5% * 230"}'),)),
+        Answer(text=("40.25",)),
+        Answer(
+            calls=(Call("write_file", '{"path": "a.txt", "content": "' + "long " * 100 + '"}'),)
+        ),
+        Answer(calls=(Call("read_file", '{"path": "a.txt"}'),)),
+        Answer(text=("It is long.",)),
     )
-    async with ClientSession() as session, talk(wire(small, session), tools=[report]) as talking:
+    async with ClientSession() as session, talk(wire(small, session), tools=own_tools()) as talking:
         assert (await talking.say("hello")).text == "Hello."
-        assert (await talking.say("report")).text == "Two lines."
+        assert (await talking.say("what is 17.5% of 230?")).text == "40.25"
+        assert (await talking.say("write it down and read it")).text == "It is long."
+        results = [
+            part for each in await talking.said() if each.role == "tool" for part in each.parts
+        ]
     assert small.refused == 0
+    assert [each.ok for each in results] == [True] * 3
+    assert results[0].text.startswith("40.25")
+    assert len(small.journal[0].raw) <= 6000
 
 
 async def test_sixty_turns_fit(small, talk):
-    async with ClientSession() as session, talk(wire(small, session), tools=[report]) as talking:
+    async with ClientSession() as session, talk(wire(small, session), tools=own_tools()) as talking:
         for n in range(60):
             small.forget()
             small.say(*[Answer(text=(f"answer {n} " * 20,))] * 2)

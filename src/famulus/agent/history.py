@@ -26,13 +26,19 @@ _MOST_DOCUMENT_BYTES = 12_000_000
 
 class Window(Struct, frozen=True):
     """`start` is the id of the oldest message shown; 0 shows all. `before` is what was shown the
-    last time and falls out now.
+    last time and falls out now; `size` is in bytes.
     """
 
     session: Session
     said: tuple[Said, ...]
     start: int
     before: tuple[Said, ...] = ()
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        # Added up once: a long window has hundreds of messages, and is looked at in each round.
+        size = sum(each.size for each in self.said) + len(self.session.summary)
+        msgspec.structs.force_setattr(self, "size", size)
 
     @property
     def summary(self) -> tuple[Part, ...]:
@@ -41,11 +47,6 @@ class Window(Struct, frozen=True):
     @property
     def messages(self) -> tuple[Message, ...]:
         return (*shown(self.summary), *(each.message for each in self.said))
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return sum(each.size for each in self.said) + len(self.session.summary)
 
     def since(self, start: int) -> "Window":
         if start == self.start:

@@ -28,9 +28,10 @@ _encode = msgspec.json.Encoder().encode
 
 class Room(NamedTuple):
     """The budgets of one turn: of the past, of all messages of a request, and of the results of
-    one round of tool calls.
+    one round of tool calls. `fixed_bytes` is what each request carries beside its messages.
     """
 
+    fixed_bytes: int
     history_bytes: int
     messages_bytes: int
     output_characters: int
@@ -61,7 +62,6 @@ class Learned:
         self._refused_bytes = min(sent_bytes, self._refused_bytes or sent_bytes)
 
     def room(self, card: ModelCard, *, fixed_bytes: int, history_tokens: int) -> Room:
-        """`fixed_bytes` is what each request carries beside its messages."""
         window = int(card.context_tokens * self._bytes_per_token)
         if self._refused_bytes:
             window = min(window, self._refused_bytes * 9 // 10)
@@ -70,7 +70,7 @@ class Learned:
         free = max(window - reserved - fixed_bytes, window // 8)
         # Half is for the turn itself: its message, its calls and their results.
         history = min(int(history_tokens * self._bytes_per_token), free // 2)
-        return Room(history, free, free // 3)
+        return Room(fixed_bytes, history, free, free // 3)
 
 
 def size(messages: Sequence[Message]) -> int:

@@ -148,15 +148,12 @@ class Agent:
         return Opening(opening(turn.inbounds), window.start, compacts)
 
     def _room(self, model: Model, channel: str) -> Room:
+        system = self._prompt.system(channel)
         return self._learned[model.card.name].room(
             model.card,
-            fixed_bytes=self._fixed_bytes(channel),
+            fixed_bytes=len(system.encode("utf-8", "replace")) + self._dispatch.size,
             history_tokens=self._settings.history_tokens,
         )
-
-    def _fixed_bytes(self, channel: str) -> int:
-        """What every request carries beside its messages."""
-        return len(self._prompt.system(channel).encode("utf-8", "replace")) + self._dispatch.size
 
     async def compact(self, key: str, *, person: str, channel: str, at: float) -> str:
         """Condense a session up to its last question, now. The text says what came of it."""
@@ -173,7 +170,7 @@ class Agent:
         """
         past, past_bytes, learned = window.messages, window.size, self._learned[model.card.name]
         messages, shown_bytes = fitted(past, past_bytes, turn.record, room.messages_bytes)
-        sent_bytes = self._fixed_bytes(turn.inbound.channel) + shown_bytes
+        sent_bytes = room.fixed_bytes + shown_bytes
         request = await self._request(turn, model, messages)
         try:
             done = await self._stream(turn, model, request, again=len(turn.record) > 1)
