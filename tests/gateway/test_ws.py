@@ -405,3 +405,71 @@ async def test_new_opens_a_session_and_answers_in_it(gateway):
     assert (created["session_id"], created["title"]) == ("web:main:2", "Plans")
     assert reply["session_id"] == "web:main:2"
     assert house.agent.ran == []
+
+
+async def test_an_answer_that_was_never_seen_comes_when_its_message_is_sent_again(gateway):
+    async with gateway() as house:
+        client = await house.browser()
+        lost = await house.connect(client)
+        await lost.send("user_input", content="hello", message_id="m1")
+        await lost.until("assistant_response")  # written to a client that, say, lost power
+        again = await house.connect(client)
+        await again.send("user_input", content="hello", message_id="m1")
+        reply = await again.until("assistant_response")
+        assert reply["content"] == "echo: hello"
+        assert reply["turn_id"] == "web::main:m1"
+        await again.send("user_input", content="hello", message_id="m1")
+        assert await again.quiet() == []
+        assert await lost.quiet() == []
+    assert house.agent.ran == ["hello"]
+
+
+async def test_a_client_that_does_not_read_does_not_hold_up_the_end(gateway):
+    async with asyncio.timeout(15), gateway() as house:
+        slow = await house.connect(timeout=aiohttp.ClientWSTimeout(ws_close=0.1))
+        slow.raw._response.connection.transport.pause_reading()
+        for n in range(130):
+            house.web.tell("web", "main", {"type": "noise", "n": n, "content": "x" * 60_000})
+        (connection,) = house.server._sockets._open
+        while not connection._socket._writer.transport.get_write_buffer_size():
+            await asyncio.sleep(0.01)
+        await house.server._sockets.close_all()
+
+
+@pytest.mark.parametrize("ending", ["token", "login"])
+async def test_who_is_not_welcome_any_more_reads_no_more(gateway, ending):
+    async with gateway() as house:
+        good = await house.connect()
+        if ending == "token":
+            token = await house.tokens.create("phone")
+            client = await house.browser(log_in=False)
+            headers = {"Authorization": f"Bearer {token}"}
+            ended = await house.connect(client, headers=headers)
+            await house.tokens.remove("phone")
+        else:
+            ended = await house.connect()
+            await house.database.execute("update login set expires = 0")
+            house.auth._logins._known.clear()
+        for connection in house.server._sockets._open:
+            connection._checked = 0.0
+        house.web.tell("web", "main", {"type": "noise", "content": "private"})
+        async with asyncio.timeout(10):
+            while not ended.raw.closed:
+                frame = await ended.raw.receive()
+                assert "private" not in str(frame.data)
+        if ending == "token":
+            assert (await good.next())["content"] == "private"
+
+
+async def test_many_programs_may_come_with_the_password_at_once(gateway):
+    async with gateway() as house:
+        client = await house.browser(log_in=False)
+        headers = {"Authorization": "Bearer open sesame"}
+
+        async def come():
+            async with client.get("/api/history", headers=headers) as answer:
+                return answer.status
+
+        async with asyncio.TaskGroup() as group:
+            coming = [group.create_task(come()) for _ in range(30)]
+        assert {each.result() for each in coming} == {200}
