@@ -1,13 +1,17 @@
 """What falls out of a window is condensed, once; where that fails, nothing else does."""
 
 import asyncio
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
 
 from famulus.agent.summaries import condense, transcript
+from famulus.app import assistant
+from famulus.core.config import Agent, Config, Router, Rule
 from famulus.core.errors import ModelUnavailable
-from famulus.core.messages import Message, Note, Origin, Text, ToolCall, ToolResult
+from famulus.core.loading import Loaded
+from famulus.core.messages import Inbound, Message, Note, Origin, Text, ToolCall, ToolResult
 from famulus.core.protocols import Caller
 from famulus.testing.scripted import Scripted
 
@@ -83,6 +87,31 @@ async def test_a_restart_finds_the_summary_again(talk):
     assert len(model.compactions) == calls
     after = model.requests[-1]
     assert after.messages[: len(before.messages)] == before.messages
+
+
+async def test_a_model_that_does_not_stop_is_left(talk):
+    model = Talkative("never ending " * 5000)
+    async with talk(model, history_tokens=2000) as talking:
+        await long_talk(talking, 30)
+    assert model.closed == len(model.compactions) >= 1
+
+
+async def test_where_a_rule_keeps_messages_here_nothing_is_condensed(tmp_path):
+    router = Router(simple="ollama/qwen3", rules=(Rule(class_="local", pattern="secret"),))
+    config = Config(agent=Agent(model="offline"), router=router)
+    async with assistant(Loaded(config=config, path=None, environment={}), home=tmp_path) as app:
+        asked = Inbound(
+            channel="web",
+            chat_id="main",
+            sender_id="owner",
+            message_id="1",
+            parts=(Text("/compact", Origin.OWNER),),
+            at=datetime(2026, 5, 4, tzinfo=UTC),
+        )
+        accepted = await app.gate(asked)
+        async with asyncio.timeout(10):
+            answer = await app.engine.answer(accepted.turn_id)
+    assert answer.text.startswith("Nothing is condensed here")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ Every failure ends in the same harmless way: there is no summary and the window 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import cast
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +27,7 @@ from famulus.core.messages import (
     Usage,
     text_of,
 )
-from famulus.core.protocols import Caller, Done, Model, Request, Restarted, TextDelta
+from famulus.core.protocols import Caller, Chunk, Done, Model, Request, Restarted, TextDelta
 
 log = logging.getLogger(__name__)
 
@@ -157,15 +159,16 @@ def _is_outside(part: Part) -> bool:
 async def _answer(model: Model, request: Request, most_bytes: int) -> tuple[str, Usage]:
     """The text and its usage; a model that does not stop is left once it wrote far too much."""
     pieces: list[str] = []
-    async for chunk in model.stream(request):
-        match chunk:
-            case TextDelta(text):
-                pieces.append(text)
-            case Restarted():
-                pieces.clear()
-            case Done():
-                whole = chunk.reason == "stop"
-                return "".join(pieces).strip() if whole else "", chunk.usage
-        if sum(map(len, pieces)) > 4 * most_bytes:
-            break
+    async with aclosing(cast("AsyncGenerator[Chunk]", model.stream(request))) as chunks:
+        async for chunk in chunks:
+            match chunk:
+                case TextDelta(text):
+                    pieces.append(text)
+                case Restarted():
+                    pieces.clear()
+                case Done():
+                    whole = chunk.reason == "stop"
+                    return "".join(pieces).strip() if whole else "", chunk.usage
+            if sum(map(len, pieces)) > 4 * most_bytes:
+                break
     return "".join(pieces), Usage()
