@@ -132,7 +132,7 @@ class Failures:
             advice = "Add credit with the vendor, or use another model."
         elif status in (401, 403):
             kind, why = ModelUnauthorized, "does not accept the key"
-            advice = f"Check providers.{who}.api_key, then run: famulus doctor"
+            advice = f"Check providers.{who}.api_key, then run: famulus config check"
         elif too_long:
             kind, why = ContextOverflow, f"finds the conversation too long for {self._card.id}"
             advice = "Shorten it with /compact, or start a new one with /new."

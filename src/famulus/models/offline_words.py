@@ -31,7 +31,7 @@ _PHRASES = {
         "unknown": "I do not understand “{text}”. {who}\n\nTry: {examples}",
         "missing": "I cannot do that here: the tool {tool} is not available.{why}",
         "why_shell": " Commands run only inside a sandbox, and there is none here or it is "
-        "switched off; `famulus doctor` says more.",
+        "switched off; `famulus status` says more.",
         "failed": "{tool} did not work: {text}",
         "empty": "{path} is empty.",
         "noted": "Noted in {path}: {text}",
@@ -57,7 +57,7 @@ _PHRASES = {
         "unknown": "Ich verstehe „{text}“ nicht. {who}\n\nZum Beispiel: {examples}",
         "missing": "Das kann ich hier nicht: das Werkzeug {tool} ist nicht verfügbar.{why}",
         "why_shell": " Befehle laufen nur in einer Sandbox, und hier gibt es keine oder sie ist "
-        "abgeschaltet; `famulus doctor` sagt mehr.",
+        "abgeschaltet; `famulus status` sagt mehr.",
         "failed": "{tool} hat nicht geklappt: {text}",
         "empty": "{path} ist leer.",
         "noted": "Notiert in {path}: {text}",
@@ -80,7 +80,7 @@ _PHRASES = {
         "remind": "我不能按时提醒：这里没有这样的工具。我可以记笔记：“记一下：…”。",
         "unknown": "我不明白“{text}”。{who}\n\n试试：{examples}",
         "missing": "这里做不到：没有工具 {tool}。{why}",
-        "why_shell": "命令只能在沙箱里运行，而这里没有沙箱或已关闭；`famulus doctor` 会说明。",
+        "why_shell": "命令只能在沙箱里运行，而这里没有沙箱或已关闭；`famulus status` 会说明。",
         "failed": "{tool} 失败：{text}",
         "empty": "{path} 是空的。",
         "noted": "已记入 {path}：{text}",
