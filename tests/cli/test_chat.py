@@ -1,4 +1,4 @@
-"""`famulus chat --plain` as a process."""
+"""`famulus chat` as a process."""
 
 import os
 import pty
@@ -21,9 +21,9 @@ def chat(tmp_path):
     }  # fmt: skip
     started = []
 
-    def start(stdin, stdout=subprocess.PIPE):
+    def start(stdin, stdout=subprocess.PIPE, options=()):
         process = subprocess.Popen(
-            [sys.executable, "-m", "famulus", "chat", "--plain"], stdin=stdin,
+            [sys.executable, "-m", "famulus", "chat", *options], stdin=stdin,
             stdout=stdout, stderr=subprocess.PIPE, cwd=tmp_path, env=environment,
         )  # fmt: skip
         # Whoever reads from a program that hangs would wait for ever.
@@ -39,8 +39,9 @@ def chat(tmp_path):
         process.communicate()
 
 
-def test_each_line_of_a_pipe_is_answered_in_turn(chat):
-    said, errors = chat(subprocess.PIPE).communicate(
+@pytest.mark.parametrize("options", [(), ("--plain",)])
+def test_each_line_of_a_pipe_is_answered_in_turn(chat, options):
+    said, errors = chat(subprocess.PIPE, options=options).communicate(
         "what is 1+1\n\nwas ist 2+3? größer\nwhat is 2+2".encode(), timeout=SECONDS
     )
     lines = said.decode().splitlines()

@@ -1,5 +1,6 @@
 """`famulus ask` without a gateway."""
 
+import io
 import json
 
 import pytest
@@ -42,3 +43,13 @@ def test_a_conversation_of_the_terminal_is_named_in_full_or_in_part(ask, session
     answer = json.loads(said.out)
     assert answer["reply"] == "2+3 = 5"
     assert answer["session_id"] == key
+
+
+def test_a_piped_question_is_stored_without_the_end_of_its_line(ask, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("what is\n2+3\r\n\n"))
+    code, said = ask("-", "--json")
+    assert code == 0
+    session = json.loads(said.out)["session_id"]
+    assert run(["sessions", "show", session, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["messages"]
+    assert shown[0]["content"] == "what is\n2+3"

@@ -1,4 +1,4 @@
-"""The terminal: `famulus ask` and `famulus chat --plain` without a gateway."""
+"""The terminal: `famulus ask` and `famulus chat` without a gateway."""
 
 import asyncio
 from collections.abc import Callable

@@ -35,7 +35,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask one question and print the answer. `-` reads the question from standard input."""
-    question = sys.stdin.read() if text == ("-",) else " ".join(text)
+    question = sys.stdin.read().rstrip("\r\n") if text == ("-",) else " ".join(text)
     if not question.strip():
         raise Invalid("There is nothing to ask. Give a text, or - and text on standard input.")
 

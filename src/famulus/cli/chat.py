@@ -1,4 +1,4 @@
-"""`famulus chat --plain`: a conversation line by line."""
+"""`famulus chat`: a conversation line by line."""
 
 import asyncio
 import signal
@@ -11,18 +11,21 @@ import click
 
 from famulus.cli.conversation import Conversation, conversation
 from famulus.cli.options import Options, common
-from famulus.core.errors import FamulusError, Invalid
+from famulus.core.errors import FamulusError
 from famulus.core.events import Delta, Event, ToolStarted
 
 
 @click.command()
-@click.option("--plain", is_flag=True, help="Read and write line by line.")
+@click.option(
+    "--plain",
+    is_flag=True,
+    expose_value=False,
+    help="Read and write line by line; so it is without it, too.",
+)
 @click.option("--session", default="", metavar="KEY", help="Conversation to speak in.")
 @common
-def command(options: Options, *, plain: bool, session: str) -> None:
+def command(options: Options, *, session: str) -> None:
     """Talk in the terminal. Ctrl-C stops an answer, Ctrl-D ends."""
-    if not plain:
-        raise Invalid("There is only the plain terminal yet: famulus chat --plain")
     try:
         asyncio.run(_chat(options, session))
     except asyncio.CancelledError:
