@@ -134,6 +134,15 @@ async def test_a_full_queue_asks_to_wait(gateway):
             assert int(answer.headers["Retry-After"]) >= 1
 
 
+async def test_a_shutdown_is_no_fault_of_the_sender(gateway):
+    async with gateway() as house:
+        client = await house.browser()
+        await house.engine.drain(1)
+        async with client.post("/api/chat", json={"message": "hello"}) as answer:
+            assert answer.status == 503
+            assert int(answer.headers["Retry-After"]) >= 1
+
+
 async def test_a_fault_of_ours_shows_a_number_and_nothing_else(gateway, monkeypatch, caplog):
     async with gateway() as house:
         client = await house.browser()
@@ -215,6 +224,20 @@ async def test_slash_commands_leave_no_trace_in_history(gateway):
             assert (await answer.json())["messages"] == []
 
 
+async def test_history_of_a_chat_is_that_of_its_current_conversation(gateway):
+    async with gateway() as house:
+        client = await house.browser()
+        await ask(client, message="here", chat_id="main")
+        await ask(client, message="there", chat_id="work")
+        async with client.get("/api/history", params={"chat_id": "work"}) as answer:
+            body = await answer.json()
+        assert body["session_id"] == "web:work:1"
+        assert [each["content"] for each in body["messages"]] == ["there", "echo: there"]
+        for chat_id in ("", "\x00", "x" * 201):
+            async with client.get("/api/history", params={"chat_id": chat_id}) as answer:
+                assert answer.status == 400
+
+
 async def test_history_can_be_limited(gateway):
     async with gateway() as house:
         client = await house.browser()
@@ -276,6 +299,20 @@ async def test_an_upload_without_a_file_is_refused(gateway):
             assert answer.status == 400
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         async with client.post("/api/upload", data=b"--x\r\n", headers=headers) as answer:
+            assert answer.status == 400
+
+
+@pytest.mark.parametrize("end", ["", "\r\n", "\r\n--", "\r\n--c--\r\n"])
+async def test_an_upload_that_was_cut_off_is_refused(gateway, end):
+    head = '--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nwhole'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    async with gateway() as house:
+        client = await house.browser()
+        async with client.post(
+            "/api/upload", data=f"{head}\r\n--b--\r\n", headers=headers
+        ) as answer:
+            assert (answer.status, (await answer.json())["size"]) == (200, 5)
+        async with client.post("/api/upload", data=head + end, headers=headers) as answer:
             assert answer.status == 400
 
 

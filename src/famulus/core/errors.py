@@ -11,7 +11,8 @@ FamulusError                  says what, where and what to do next
 │   │   └── TooLarge          it breaks a limit on size
 │   ├── NotAllowed            its sender is not on the allowlist
 │   ├── TooFast               its sender exceeds the rate limit
-│   └── Busy                  a queue is full or the disk is; the sender should try again
+│   └── Busy                  a queue is full; the sender should try again
+│       └── NotReady          a start, a shutdown or a full disk; nothing the sender did
 ├── ModelError                a model call ended without an answer
 │   ├── ModelUnavailable      network, time-out, 408, 409, 5xx, a broken stream
 │   │   └── ProviderResting   it failed so often that it is not asked for a while
@@ -81,6 +82,10 @@ class TooFast(Refused):
 
 class Busy(Refused):
     code = "busy"
+
+
+class NotReady(Busy):
+    code = "unavailable"
 
 
 class ModelError(FamulusError):

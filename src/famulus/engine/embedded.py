@@ -10,7 +10,7 @@ import msgspec
 
 from famulus.core.clock import Clock
 from famulus.core.config import Engine as Settings
-from famulus.core.errors import Busy, StoreError, StoreFull, StoreUnavailable
+from famulus.core.errors import Busy, NotReady, StoreError, StoreFull, StoreUnavailable
 from famulus.core.events import Answered, Event, TurnStarted
 from famulus.core.logs import correlation
 from famulus.core.messages import Inbound, Outbound
@@ -65,7 +65,7 @@ class Embedded:
 
     async def accept(self, inbound: Inbound, *, session: str, lane: str = "") -> Accepted:
         if self._draining:
-            raise Busy("I am shutting down. Please send this again in a moment.")
+            raise _shutting_down()
         lane = lane or session
         if self._lanes.depth(lane) >= self._settings.queue_per_session:
             if await journal.closed_turn(self._database, inbound.turn_id):
@@ -101,7 +101,7 @@ class Embedded:
         try:
             entry = await self._store(inbound, lane=lane, session=session, started=bool(free))
         except asyncio.CancelledError:
-            _tell(stored, Busy("I am shutting down. Please send this again in a moment."))
+            _tell(stored, _shutting_down())
             raise
         except Exception as error:  # noqa: BLE001 - whoever brought the message gets it
             _tell(stored, error)
@@ -124,7 +124,8 @@ class Embedded:
         try:
             (result,) = await self._database.transaction([insert], durable=True)
         except (StoreFull, StoreUnavailable) as error:
-            raise Busy(f"Your message was not stored: {error}", retry_after_seconds=30) from None
+            text = f"Your message was not stored: {error}"
+            raise NotReady(text, retry_after_seconds=30) from None
         if not result.rows:
             return None
         self._open.add(inbound.turn_id)
@@ -366,6 +367,10 @@ class Embedded:
             self._open.discard(inbound.turn_id)
             for future in self._answers.pop(inbound.turn_id, ()):
                 _tell(future, turn.answer)
+
+
+def _shutting_down() -> NotReady:
+    return NotReady("I am shutting down. Please send this again in a moment.")
 
 
 def _tell(future: asyncio.Future[T], outcome: T | Exception) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from famulus.core import workspace as files
 from famulus.core.config import Limits
-from famulus.core.errors import Busy, FamulusError, Invalid, TooLarge, ToolError
+from famulus.core.errors import FamulusError, Invalid, NotReady, TooLarge, ToolError
 from famulus.core.messages import File, Image, Origin
 from famulus.state.blobs import Blob, Blobs
 
@@ -25,7 +25,7 @@ _BY_BYTES = IMAGE_TYPES | {"application/pdf"}
 
 
 class Attachments:
-    """Raises `Invalid` kinds, or `Busy` when there is no room."""
+    """Raises `Invalid` kinds, or `NotReady` when there is no room."""
 
     def __init__(self, blobs: Blobs, limits: Limits, *, workspace: Path) -> None:
         self._blobs = blobs
@@ -75,7 +75,7 @@ class Attachments:
         try:
             await asyncio.to_thread(files.write_bytes, self._workspace, path, data)
         except ToolError as error:
-            raise Busy(f"The attached file was not stored: {error}") from None
+            raise NotReady(f"The attached file was not stored: {error}") from None
         return path
 
 

@@ -139,7 +139,10 @@ class Rest:
 
     async def history(self, request: web.Request) -> web.Response:
         session_id = request.query.get("session_id", "")
-        key = session_key(session_id) if session_id else CHAT
+        chat_id = request.query.get("chat_id", CHAT.chat_id)
+        if not chat_id or len(chat_id) > 200 or not chat_id.isprintable():
+            raise Invalid("chat_id must be 1 to 200 printable characters.")
+        key = session_key(session_id) if session_id else SessionKey(CHAT.channel, chat_id, "")
         if not key.dialog_id:
             key = await self._sessions.current(key.channel, key.chat_id, OWNER)
         limit = request.query.get("limit", str(_HISTORY))
@@ -198,6 +201,8 @@ class Rest:
                             raise TooLarge(
                                 f"The file is larger than {self._limits.upload:,} bytes."
                             )
+                    # Only the boundary behind the file tells that nothing of it was cut off.
+                    await reader.next()
                     return part, bytes(data)
         except ValueError as error:
             raise Invalid(f"The form cannot be read: {error}") from None

@@ -21,6 +21,7 @@ from famulus.core.errors import (
     Busy,
     ConfigError,
     NotAllowed,
+    NotReady,
     Refused,
     StoreError,
     TooFast,
@@ -48,6 +49,7 @@ GATEWAY_FILE = "gateway.json"
 
 _SHUTDOWN_SECONDS = 3.0
 _KEEPALIVE_SECONDS = 75.0
+_STORE_SECONDS = 30.0
 
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -205,7 +207,7 @@ class Server:
         except Refused as error:
             response = _refused(error)
         except StoreError as error:
-            response = answer({"error": str(error)}, status=503)
+            response = _later(answer({"error": str(error)}, status=503), _STORE_SECONDS)
         except TimeoutError:
             response = answer({"error": "The request did not come to its end in time."}, status=408)
         except web.HTTPException as error:
@@ -296,13 +298,24 @@ def _bearer(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-_STATUSES: dict[type[Refused], int] = {TooLarge: 413, NotAllowed: 403, TooFast: 429, Busy: 429}
+_STATUSES: dict[type[Refused], int] = {
+    TooLarge: 413,
+    NotAllowed: 403,
+    TooFast: 429,
+    Busy: 429,
+    NotReady: 503,
+}
 
 
 def _refused(error: Refused) -> web.Response:
     response = answer({"error": str(error)}, status=_STATUSES.get(type(error), 400))
-    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    if response.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return _later(response, error.retry_after_seconds)
+    return response
+
+
+def _later(response: web.Response, seconds: float) -> web.Response:
+    response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     return response
 
 
