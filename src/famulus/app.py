@@ -341,11 +341,13 @@ def _deliver(app: Assistant, channel: Channel) -> Deliver:
 
     The owner's own channels have asked for the password already.
     """
+    limits = app.config.limits
     if channel.name in OWNED:
-        return app.gate
-    section = app.config.channels[channel.name]
-    limit = app.config.limits.messages_per_minute
-    return Allowed(Throttled(app.gate, most=limit, clock=app.clock), getattr(section, "allow", ()))
+        most = limits.owner_messages_per_minute
+        return Throttled(app.gate, most=most, clock=app.clock) if most else app.gate
+    allow = getattr(app.config.channels[channel.name], "allow", ())
+    throttled = Throttled(app.gate, most=limits.messages_per_minute, clock=app.clock)
+    return Allowed(throttled, allow)
 
 
 class Http:

@@ -296,7 +296,18 @@ class Limits(Section, frozen=True):
     ] = 4000
     json_depth: Annotated[int, doc("Deepest nesting of a JSON value.", ge=4)] = 64
     attachments: Annotated[int, doc("Files with one message.", ge=0)] = 10
-    messages_per_minute: Annotated[int, doc("Messages from one person in a minute.", ge=1)] = 20
+    messages_per_minute: Annotated[
+        int,
+        doc(
+            "Messages from one person in a minute, on channels with an allowlist. The web chat, "
+            "the API and the terminal are the owner's: see `owner_messages_per_minute`.",
+            ge=1,
+        ),
+    ] = 20
+    owner_messages_per_minute: Annotated[
+        int,
+        doc("Messages through the gateway's web chat and API in a minute; 0: no limit.", ge=0),
+    ] = 0
 
 
 class Logging(Section, frozen=True):
