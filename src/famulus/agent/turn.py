@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from msgspec import Struct
@@ -57,6 +58,16 @@ class Opening(Struct, frozen=True):
     compacts: bool = False
 
 
+@dataclass(slots=True)
+class _Talk:
+    """What a turn goes on with: who answers, how much fits, what is shown, what it cost."""
+
+    model: Model
+    room: Room
+    window: Window
+    usage: Usage
+
+
 class Agent:
     """The `Runner` of conversations."""
 
@@ -97,51 +108,59 @@ class Agent:
         await turn.finish(self._close(turn, answer, window))
 
     async def _converse(self, turn: Turn) -> tuple[Answer, Window]:
+        talk = await self._begin(turn)
+        repeats = Repeats(self._settings.max_repeats)
+        limit: Limit | None = None
+        for rounds_left in reversed(range(self._settings.max_tool_rounds + 1)):
+            if steered := await turn.steered():
+                await self._hear(turn, talk, opening(steered))
+            done = await turn.step(
+                "model",
+                Done,
+                lambda _: self._ask(turn, talk),
+                last=_ends if limit is None else _always,
+            )
+            talk.usage += done.usage
+            turn.record.append(Message("assistant", done.parts))
+            calls = turn.record[-1].calls
+            if not calls or limit:
+                break
+            results = await self._dispatch.round(
+                turn, calls, repeats, most_characters=talk.room.output_characters
+            )
+            turn.record.append(Message("tool", tuple(results)))
+            if rounds_left == 1:
+                limit = "rounds"
+            elif all(repeats.exhausted(call) for call in calls):
+                limit = "repeats"
+            if limit:
+                turn.record.append(Message("user", (Note(_LIMIT_NOTES[limit]),)))
+        if done.reason == "length":
+            limit = limit or "length"
+        return self._answer(done, talk.usage, limit), talk.window
+
+    async def _begin(self, turn: Turn) -> _Talk:
+        """Freeze what the turn starts from, and put its message at the head of the record."""
         session = await self._history.session(turn.session)
         model = self._model(turn.inbound.model or session.model)
         room = self._room(model, turn.inbound.channel)
         window = await self._history.window(session, room.history_bytes)
         start = await turn.freeze("opening", Opening, lambda: self._open(turn, window))
-        window = window.since(start.window_start)
+        talk = _Talk(model, room, window.since(start.window_start), Usage())
         turn.record[:] = [start.message]
-        usage = Usage()
         if start.compacts:
-            window, usage = await self._compaction.of_turn(
-                turn, window, model, room, self._caller(turn)
+            talk.window, talk.usage = await self._compaction.of_turn(
+                turn, talk.window, model, room, self._caller(turn)
             )
-        read = await self._media.read(turn, start.message, self._caller(turn))
-        turn.record[:] = [read.message]
-        usage, repeats = usage + read.usage, Repeats(self._settings.max_repeats)
-        limit: Limit | None = None
-        for round_ in range(self._settings.max_tool_rounds + 1):
-            if steered := await turn.steered():
-                read = await self._media.read(turn, opening(steered), self._caller(turn))
-                turn.record.append(read.message)
-                usage += read.usage
-            done = await turn.step(
-                "model",
-                Done,
-                lambda _: self._ask(turn, window, model, room),
-                last=_ends if limit is None else _always,
-            )
-            usage += done.usage
-            turn.record.append(Message("assistant", done.parts))
-            calls = turn.record[-1].calls
-            if not calls or limit:
-                break
-            if round_ == self._settings.max_tool_rounds - 1:
-                limit = "rounds"
-            results = await self._dispatch.round(
-                turn, calls, repeats, most_characters=room.output_characters
-            )
-            turn.record.append(Message("tool", tuple(results)))
-            if all(repeats.exhausted(call) for call in calls):
-                limit = limit or "repeats"
-            if limit:
-                turn.record.append(Message("user", (Note(_LIMIT_NOTES[limit]),)))
-        if done.reason == "length":
-            limit = limit or "length"
-        return self._answer(done, usage, limit), window
+        turn.record.clear()
+        await self._hear(turn, talk, start.message)
+        return talk
+
+    async def _hear(self, turn: Turn, talk: _Talk, message: Message) -> None:
+        """Add a user message to the record, with what its recordings and files say."""
+        read = await self._media.read(turn, message, self._caller(turn))
+        turn.record.append(read.message)
+        talk.usage += read.usage
 
     async def _open(self, turn: Turn, window: Window) -> Opening:
         compacts = self._settings.compaction and bool(window.before)
@@ -164,13 +183,14 @@ class Agent:
         caller = Caller(person=person, agent=self._settings.name, channel=channel)
         return await self._compaction.now(window, model, room, caller, at)
 
-    async def _ask(self, turn: Turn, window: Window, model: Model, room: Room) -> Done:
+    async def _ask(self, turn: Turn, talk: _Talk) -> Done:
         """One model call, shown while it comes. What the model finds too long is tried once more
         with half of it.
         """
-        past, past_bytes, learned = window.messages, window.size, self._learned[model.card.name]
-        messages, shown_bytes = fitted(past, past_bytes, turn.record, room.messages_bytes)
-        sent_bytes = room.fixed_bytes + shown_bytes
+        model, past, past_bytes = talk.model, talk.window.messages, talk.window.size
+        learned = self._learned[model.card.name]
+        messages, shown_bytes = fitted(past, past_bytes, turn.record, talk.room.messages_bytes)
+        sent_bytes = talk.room.fixed_bytes + shown_bytes
         request = await self._request(turn, model, messages)
         try:
             done = await self._stream(turn, model, request, again=len(turn.record) > 1)
