@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from famulus.core.plugins import find, own_names, settings_type
@@ -229,6 +229,7 @@ VALUES = st.recursive(
 )
 
 
+@example(schema={"required": [[]]}, dialect="openai")
 @given(schema=VALUES, dialect=st.sampled_from(DIALECTS))
 def test_whatever_stands_in_a_schema_the_result_is_sound_and_stays_as_it_is(schema, dialect):
     made = cleaned(schema, dialect)

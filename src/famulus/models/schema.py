@@ -132,7 +132,7 @@ class _Cleaning:
             name = name.replace("~1", "/").replace("~0", "~")  # noqa: PLW2901
             if isinstance(node, dict) and name in node:
                 node = node[name]
-            elif isinstance(node, list) and name.isdigit() and int(name) < len(node):
+            elif isinstance(node, list) and name.isdecimal() and int(name) < len(node):
                 node = node[int(name)]
             else:
                 return {}
@@ -161,7 +161,8 @@ class _Cleaning:
             if made is not None or key == "default":
                 kept[key] = made
         if "required" in kept:
-            names = [each for each in kept["required"] if each in kept.get("properties", {})]
+            known = kept.get("properties", {})
+            names = [each for each in kept["required"] if isinstance(each, str) and each in known]
             kept["required"] = _unique(names)
             if not names and schema["required"]:
                 del kept["required"]
