@@ -304,7 +304,7 @@ async def build_tools(
     )
     tools: list[Tool] = []
     missing: dict[str, str] = {}
-    for name, plugin in _tool_plugins(config).items():
+    for name, plugin in tool_plugins(config).items():
         section = plugins.section_name(name, plugin)
         settings_of = config.plugin_settings("tools", section, plugins.settings_type(plugin))
         if not getattr(settings_of, "enabled", True):
@@ -317,7 +317,7 @@ async def build_tools(
     return tools, missing
 
 
-def _tool_plugins(config: Config) -> dict[str, Any]:
+def tool_plugins(config: Config) -> dict[str, Any]:
     """Ours, and strangers' that are written down: they are code that runs here."""
     own = {name: plugins.find("tools", name) for name in plugins.own_names("tools")}
     sections = {plugins.section_name(name, plugin) for name, plugin in own.items()}

@@ -110,7 +110,6 @@ def test_local_means_that_nothing_leaves(name: str, local: bool) -> None:
     [
         ("sonet", r'no model "sonet"\. Did you mean sonnet\?'),
         ("lost", r'models\.lost\.provider is "antropic".*Did you mean anthropic'),
-        ("odd/x", r'no provider type "odd"\. Known: anthropic'),
     ],
 )
 def test_unknown_name_says_what_to_do(name: str, says: str) -> None:
@@ -119,10 +118,18 @@ def test_unknown_name_says_what_to_do(name: str, says: str) -> None:
             "sonnet": ModelEntry(provider="anthropic"),
             "lost": ModelEntry(provider="antropic"),
         },
-        providers={"odd": Provider(type="odd"), "other": Provider(base_url="http://x/v1")},
+        providers={"one": Provider(), "other": Provider(base_url="http://x/v1")},
     )
     with pytest.raises(ConfigError, match=says):
         given.named(name)
+
+
+@pytest.mark.parametrize(
+    ("type_", "says"), [("odd", "Known: anthropic"), ("antropic", r"Did you mean anthropic\?")]
+)
+def test_a_provider_of_an_unknown_type_is_said_though_nobody_uses_it(type_: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=rf'providers\.x\.type is "{type_}".*{says}'):
+        models(providers={"x": Provider(type=type_)})
 
 
 def test_missing_key_is_said_before_any_call() -> None:

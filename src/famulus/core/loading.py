@@ -19,18 +19,21 @@ from famulus.core.dotenv import read_dotenv
 from famulus.core.errors import ConfigError
 from famulus.core.settings import Section
 from famulus.core.toml import KeyPath, dotted
-from famulus.core.validation import EnvironmentText, Written, build, unknown
+from famulus.core.validation import NOWHERE, EnvironmentText, Written, build, unknown
 
 FILE_NAME = "famulus.toml"
 PLUGIN_KINDS = {"channels": "a channel", "tools": "a section of tools"}
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """`path` is None where there is no file. `environment` includes what `.env` files say."""
+    """`path` is None where there is no file. `environment` includes what `.env` files say, and
+    `written` knows where each setting stands.
+    """
 
     config: Config
     path: Path | None
     environment: Mapping[str, str]
+    written: Written = NOWHERE
 
 
 def load(*, home: Path, config: Path | None, environment: Mapping[str, str]) -> Loaded:
@@ -51,7 +54,7 @@ def load(*, home: Path, config: Path | None, environment: Mapping[str, str]) -> 
         build(Config, tree, (), written),
         **{kind: _plugin_sections(kind, table, written) for kind, table in given.items()},
     )
-    return Loaded(config=loaded, path=path, environment=merged)
+    return Loaded(config=loaded, path=path, environment=merged, written=written)
 
 
 def home_path(environment: Mapping[str, str]) -> Path:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from famulus.core.config import Server as Settings
+from famulus.core.errors import ConfigError
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -64,6 +65,16 @@ class Origins:
         if self._public.netloc and parts.netloc == self._public.netloc:
             return parts.scheme == self._public.scheme
         return parts.scheme in {"http", "https"} and parts.netloc == request.host.lower()
+
+
+def check_host(settings: Settings) -> None:
+    """Raise `ConfigError` for an address that others can reach without a password."""
+    if not settings.password and not is_loopback(settings.host):
+        raise ConfigError(
+            f"server.host is {settings.host}, which others can reach, but there is no"
+            ' server.password. Set WEBCHAT_PASSWORD and password = "${WEBCHAT_PASSWORD}",'
+            ' or listen on "127.0.0.1".'
+        )
 
 
 def is_loopback(name: str) -> bool:

@@ -33,7 +33,7 @@ from famulus.gateway.auth import COOKIE, Auth, Identity
 from famulus.gateway.frames import Desk
 from famulus.gateway.incoming import Incoming
 from famulus.gateway.metrics import Metrics
-from famulus.gateway.origin import HEADERS, Origins, is_loopback
+from famulus.gateway.origin import HEADERS, Origins, check_host
 from famulus.gateway.rest import Rest, answer
 from famulus.gateway.static import Static
 from famulus.gateway.ws import Sockets
@@ -125,12 +125,7 @@ class Server:
 
     async def __aenter__(self) -> Self:
         settings = self._settings
-        if not settings.password and not is_loopback(settings.host):
-            raise ConfigError(
-                f"server.host is {settings.host}, which others can reach, but there is no"
-                ' server.password. Set WEBCHAT_PASSWORD and password = "${WEBCHAT_PASSWORD}",'
-                ' or listen on "127.0.0.1".'
-            )
+        check_host(settings)
         runner = web.AppRunner(
             self._application(),
             access_log=None,

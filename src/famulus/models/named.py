@@ -37,7 +37,16 @@ from famulus.models.retried import Retried
 from famulus.models.rotated import Keys, Rotated
 from famulus.models.routed import Routed
 from famulus.models.vendors import VENDORS, WELL_KNOWN, completed, keys_of, type_of, usable
-from famulus.models.wires import Later, Resolved, Session, Wire, can_listen, listening, plugin
+from famulus.models.wires import (
+    Later,
+    Resolved,
+    Session,
+    Wire,
+    can_listen,
+    listening,
+    offered,
+    plugin,
+)
 from famulus.state.budget import Budget
 
 _THINKING = ("openrouter", "openai_responses")
@@ -62,6 +71,9 @@ class Models:
         found: Found | None = None,
         budget: Budget | None = None,
     ) -> None:
+        """Raises `ConfigError` for a provider whose type nobody knows."""
+        for section, provider in config.providers.items():
+            check_type(section, provider)
         self._session = session
         self._clock = clock
         self._environment = environment
@@ -307,6 +319,20 @@ def configured_model(config: Config) -> str:
         if vendor and vendor.model and keys_of(provider) and not provider.base_url:
             return f"{section}/{vendor.model}"
     return ""
+
+
+def check_type(section: str, provider: Provider) -> None:
+    """Raise `ConfigError` if no wire speaks the provider's type, whether it is used or not."""
+    type_ = type_of(section, provider)
+    if type_ in (*WELL_KNOWN, "local"):
+        return
+    known = (*WELL_KNOWN, *offered())
+    if type_ not in known:
+        raise ConfigError(
+            f'providers.{section}.type is "{type_}", which is no type of provider.'
+            f"{_nearest(type_, known)} A package can add one as an entry point of the group "
+            "famulus.models."
+        )
 
 
 def _check(name: str, entry: ModelEntry, section: str, provider: Provider) -> None:

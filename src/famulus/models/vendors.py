@@ -11,6 +11,10 @@ from famulus.core.errors import ConfigError
 from famulus.core.settings import Secret
 
 
+class KeyMissing(ConfigError):
+    """The key of a provider that needs one."""
+
+
 class Vendor(NamedTuple):
     """A provider's defaults.
 
@@ -95,7 +99,7 @@ def usable(name: str, environment: Mapping[str, str]) -> bool:
 def completed(section: str, given: Provider | None, environment: Mapping[str, str]) -> Provider:
     """A section with what it leaves out, or a well-known provider that has none.
 
-    Raises `ConfigError` when a key is missing. A server of the user's own is never sent the
+    Raises `KeyMissing`. A server of the user's own is never sent the
     vendor's key, nor a written key to an address from the environment.
     """
     type_ = type_of(section, given) if given else section
@@ -116,7 +120,7 @@ def completed(section: str, given: Provider | None, environment: Mapping[str, st
             base_url=vendor.base_url if vendor else "",
         )
     if vendor and vendor.needs_key and not keys_of(provider) and not provider.headers:
-        raise ConfigError(
+        raise KeyMissing(
             f"providers.{section}.api_key is empty. Set it, or {vendor.key_variable} in the "
             "environment or .env, or use another model."
         )

@@ -92,6 +92,13 @@ def can_listen(type_: str) -> bool:
     return spoken in ("openai", "openai_responses", "local")
 
 
+def offered() -> list[str]:
+    """The provider types that other packages offer. None of them is imported."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms that most starts save
+
+    return sorted(entry.name for entry in entry_points(group="famulus.models"))
+
+
 def plugin(type_: str) -> Wire:
     """What a package offers as the entry point `type_`, called like the wires of our own."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms that most starts save
