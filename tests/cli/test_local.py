@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -53,3 +54,13 @@ def test_a_piped_question_is_stored_without_the_end_of_its_line(ask, monkeypatch
     assert run(["sessions", "show", session, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["messages"]
     assert shown[0]["content"] == "what is\n2+3"
+
+
+def test_a_question_shows_when_it_came_and_an_answer_when_it_was_made(ask, capsys):
+    before = datetime.now(UTC)
+    _, said = ask("what is 2+3", "--json")
+    session = json.loads(said.out)["session_id"]
+    assert run(["sessions", "show", session, "--json"]) == 0
+    question, answer = json.loads(capsys.readouterr().out)["messages"]
+    times = [datetime.fromisoformat(each["time"]) for each in (question, answer)]
+    assert before <= times[0] < times[1] <= datetime.now(UTC)

@@ -13,11 +13,12 @@ from famulus.cli.options import Options, as_json, common, common_options
 from famulus.core.clock import Clock
 from famulus.core.errors import FamulusError, Invalid
 from famulus.core.messages import SessionKey
-from famulus.gateway.history import exchanged
+from famulus.gateway.history import history
 from famulus.gateway.incoming import session_key
 from famulus.state.messages import Messages
 from famulus.state.people import OWNER
 from famulus.state.sessions import Session, Sessions
+from famulus.store.database import Database
 from famulus.store.opening import open_database
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ _SHOWN = 10_000
 
 
 class Kept(NamedTuple):
+    database: Database
     sessions: Sessions
     messages: Messages
 
@@ -63,7 +65,7 @@ def show(options: Options, *, session: str, limit: int, as_json: bool) -> None:
 
     async def read(kept: Kept) -> tuple[Session, list[dict[str, Any]]]:
         found = await kept.sessions.get(await _key(kept, session))
-        return found, exchanged(await kept.messages.latest(found.key, limit))
+        return found, await history(kept.database, kept.messages, found.key, limit=limit)
 
     found, entries = _with_kept(options, read)
     if as_json:
@@ -154,7 +156,8 @@ def _with_kept(options: Options, act: Callable[[Kept], Awaitable[T]]) -> T:
     async def run() -> T:
         url = options.load().config.storage.url
         async with open_database(url, options.home) as database:
-            return await act(Kept(Sessions(database, clock=Clock()), Messages(database)))
+            kept = Kept(database, Sessions(database, clock=Clock()), Messages(database))
+            return await act(kept)
 
     return asyncio.run(run())
 
