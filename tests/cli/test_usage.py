@@ -128,3 +128,21 @@ async def test_question_is_booked_and_a_limit_is_told_as_the_answer(home):
     assert shown["total"]["cost_usd"] == 0.003
     assert shown["by_model"][0]["model"] == "gpt-x"
     assert len(vendor.journal) == 1
+
+
+def test_the_router_s_reasons_are_summed_up(home):
+    reasons = ("simple: small talk (score 20)", "simple: a sum", "complex: code", "")
+
+    async def spend():
+        async with (
+            SQLite(home / "famulus.db") as database,
+            Budget(database, Cost(), clock=Clock()) as budget,
+        ):
+            for reason in reasons:
+                bill = Bill(usage=Usage(input_tokens=10), cost_nano=NANO, outcome="ok")
+                budget.book(Call(provider="p", model="m", reason=reason), bill)
+
+    asyncio.run(spend())
+    shown = json.loads(famulus("--json"))["by_reason"]
+    assert [(each["reason"], each["calls"]) for each in shown] == [("simple", 2), ("complex", 1)]
+    assert "Prices of 20" in famulus()

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from famulus.core import events
 from famulus.core.clock import Clock
-from famulus.core.errors import Busy, Unreachable
+from famulus.core.errors import NotReady, Unreachable
 from famulus.core.messages import File, Image, Inbound, Outbound
 from famulus.core.plugins import NoSettings, Services
 from famulus.core.protocols import Accepted, Deliver
@@ -169,10 +169,10 @@ class Web:
             del self._deliver[name]
 
     async def deliver(self, inbound: Inbound) -> Accepted:
-        """What `Deliver` says; `Busy` while the channel is not running."""
+        """What `Deliver` says; `NotReady` while the channel is not running."""
         deliver = self._deliver.get(inbound.channel)
         if deliver is None:
-            raise Busy("Famulus is starting or stopping. Please try again in a moment.")
+            raise NotReady("Famulus is starting or stopping. Please try again in a moment.")
         return await deliver(inbound)
 
     def serves(self, channel: str) -> bool:

@@ -14,6 +14,7 @@ from famulus.cli.options import Options, as_json, common
 from famulus.core.clock import Clock
 from famulus.core.loading import Loaded
 from famulus.gateway.gate import OWNED
+from famulus.models.catalog import catalog_date
 from famulus.policy.egress import Door
 from famulus.state.spending import Spending
 from famulus.store.opening import open_database, sqlite_path
@@ -40,6 +41,7 @@ class Status(Struct, frozen=True, kw_only=True):
     gateway: GatewayState
     models: list[str]
     channels: list[str]
+    prices_date: str
     tools: list[ToolState]
 
 
@@ -61,6 +63,7 @@ def command(options: Options, *, as_json: bool) -> None:
         ("gateway", gateway),
         ("models", ", ".join(status.models)),
         ("channels", ", ".join(status.channels)),
+        ("prices", f"of {status.prices_date}, unless the configuration says others"),
     ):
         click.echo(f"{name:<10}{value}")
     click.echo("tools")
@@ -86,6 +89,7 @@ async def _status(options: Options) -> Status:
         gateway=GatewayState(gateway is not None, gateway.url if gateway else ""),
         models=await _models(loaded),
         channels=sorted({*OWNED, *loaded.config.channels}),
+        prices_date=catalog_date(),
         tools=sorted(states, key=lambda each: each.name),
     )
 

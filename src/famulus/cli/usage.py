@@ -10,6 +10,7 @@ from famulus.cli.options import Options, as_json, common
 from famulus.core.clock import Clock
 from famulus.core.protocols import Spent, Summary
 from famulus.gateway.usage import dollars
+from famulus.models.catalog import catalog_date
 from famulus.state.spending import Spending
 from famulus.store.opening import open_database
 
@@ -37,9 +38,13 @@ def command(options: Options, *, days: int, plot: bool, as_json: bool) -> None:
             ("day", summary.by_day),
             ("model", summary.by_model),
             ("session", summary.by_session),
+            ("reason", summary.by_reason),
         ):
+            if not rows:
+                continue
             click.echo("\n".join(_table(title, rows)) + "\n")
         click.echo("\n".join(_table("total", [summary.total])[1:]))
+        click.echo(f"\nPrices of {catalog_date()}, unless the configuration says others.")
 
 
 async def _summary(options: Options, days: int) -> Summary:
@@ -56,6 +61,7 @@ def _json(summary: Summary) -> str:
         "by_day": [_row(each, "day") for each in summary.by_day],
         "by_model": [_row(each, "model") for each in summary.by_model],
         "by_session": [_row(each, "session_id") for each in summary.by_session],
+        "by_reason": [_row(each, "reason") for each in summary.by_reason],
     }
     return msgspec.json.encode(shown).decode()
 

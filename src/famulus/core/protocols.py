@@ -195,12 +195,15 @@ class Spent(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Days from the oldest on, models and sessions from the dearest on."""
+    """Days from the oldest on, the others from the dearest on. `by_reason` says why the router
+    chose as it did; what it did not choose is left out.
+    """
 
     total: Spent
     by_day: tuple[Spent, ...]
     by_model: tuple[Spent, ...]
     by_session: tuple[Spent, ...]
+    by_reason: tuple[Spent, ...] = ()
 
 
 class Ledger(Protocol):

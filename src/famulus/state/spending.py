@@ -118,6 +118,7 @@ class Spending:
             by_day=by_day,
             by_model=await by("model", "cost desc, name"),
             by_session=await by("session", "cost desc, name"),
+            by_reason=_by_kind(await by("reason", "name")),
         )
 
 
@@ -131,6 +132,16 @@ def _spent(row: Row) -> Spent:
         cached_tokens=int(row["cached"]),
         cost_usd=int(row["cost"]) / NANO,
     )
+
+
+def _by_kind(rows: Iterable[Spent]) -> tuple[Spent, ...]:
+    """Reasons without their details: `simple: small talk (score 20)` counts as `simple`."""
+    kinds: dict[str, list[Spent]] = {}
+    for row in rows:
+        if row.name:
+            kinds.setdefault(row.name.partition(":")[0], []).append(row)
+    sums = (msgspec.structs.replace(_total(each), name=kind) for kind, each in kinds.items())
+    return tuple(sorted(sums, key=lambda each: (-each.cost_usd, each.name)))
 
 
 def _total(rows: Iterable[Spent]) -> Spent:

@@ -1,0 +1,60 @@
+"""`famulus status`: what is set up, and why something is missing."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from famulus.cli.status import command
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAMULUS_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
+    return tmp_path
+
+
+def status(*arguments):
+    result = CliRunner().invoke(command, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_json_has_what_programs_rely_on(home):
+    shown = json.loads(status("--json"))
+    assert shown["version"]
+    assert shown["home"] == str(home)
+    assert shown["config"] == ""
+    assert shown["database"] == str(home / "famulus.db")
+    assert shown["gateway"] == {"running": False, "url": ""}
+    assert shown["models"] == ["offline"]
+    assert shown["channels"] == ["console", "web"]
+    tools = {tool["name"]: tool for tool in shown["tools"]}
+    assert tools["calculator"] == {"name": "calculator", "available": True, "reason": ""}
+    assert not (home / "famulus.db").exists()
+
+
+def test_a_tool_that_cannot_work_here_says_why(home, monkeypatch):
+    monkeypatch.setenv("PATH", str(home))
+    monkeypatch.setattr("famulus.policy.sandbox.inside_container", lambda: False)
+    shown = json.loads(status("--json"))
+    (shell,) = (tool for tool in shown["tools"] if tool["name"] == "shell")
+    assert not shell["available"]
+    assert "apt install bubblewrap" in shell["reason"]
+    assert "✗ shell  not offered: bubblewrap is not installed" in status()
+
+
+def test_what_is_switched_off_names_its_setting(home):
+    (home / "famulus.toml").write_text("[tools.files]\nenabled = false\n")
+    assert "✗ read_file  not offered: tools.files.enabled is false." in status()
+
+
+def test_no_password_is_shown(home):
+    (home / "famulus.toml").write_text('[storage]\nurl = "postgresql://me:hush@db.example/x"\n')
+    shown = status()
+    assert "postgresql://db.example/x" in shown
+    assert "hush" not in shown
