@@ -49,10 +49,10 @@ endif
 
 $(DEVELOP): pyproject.toml uv.lock
 ifdef UV
-	@uv sync --quiet --frozen --all-extras
+	@uv sync --quiet --frozen --extra cluster --extra web
 else
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --upgrade pip
-	@$(BIN)/pip install --quiet --editable '.[all]' --group dev
+	@$(BIN)/pip install --quiet --editable '.[cluster,web]' --group dev
 endif
 	@touch $@ $(RUN)
