@@ -79,3 +79,13 @@ def test_a_file_can_be_sent_along(ask, tmp_path):
     (tmp_path / "list.txt").write_text("eggs\n")
     done = ask("--attach", "list.txt", "list my files")
     assert done.returncode == 0, done.stderr
+
+
+def test_json_tells_an_answer_from_a_reason_why_there_is_none(ask, tmp_path):
+    (tmp_path / "famulus.toml").write_text(
+        '[providers.dead]\ntype = "openai"\nbase_url = "http://127.0.0.1:1"\napi_key = "k"\n'
+        '[agent]\nmodel = "dead/x"\n'
+    )
+    shown = json.loads(ask("--json", "hello").stdout)
+    assert "could not get an answer" in shown["reply"]
+    assert shown["failed"] is True

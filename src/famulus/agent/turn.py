@@ -96,15 +96,17 @@ class Agent:
             async with asyncio.timeout(self._settings.turn_timeout) as clock:
                 answer, window = await self._converse(turn)
         except (OverLimit, Unheard) as error:
-            answer, window = _plain(str(error)), None
+            answer, window = _plain(str(error), failed=True), None
         except (ModelError, ConfigError) as error:
             log.warning("no model answered turn=%s error=%s", turn.id, error)
-            answer, window = _plain(f"I could not get an answer from a model. {error}"), None
+            said = f"I could not get an answer from a model. {error}"
+            answer, window = _plain(said, failed=True), None
         except TimeoutError:
             if not clock.expired():
                 raise
             limit = self._settings.turn_timeout
-            answer, window = _plain(f"I stopped: this took longer than {limit:g} seconds."), None
+            said = f"I stopped: this took longer than {limit:g} seconds."
+            answer, window = _plain(said, failed=True), None
         await turn.finish(self._close(turn, answer, window))
 
     async def _converse(self, turn: Turn) -> tuple[Answer, Window]:
@@ -253,7 +255,8 @@ class Agent:
         return Answer(parts=(Text(text, Origin.ASSISTANT),), model=done.model, usage=usage)
 
     def end(self, turn: Turn, ending: Ending, detail: str) -> Closing:
-        answer = _plain(_ENDINGS[ending].format(detail=detail), quiet=ending == "stopped")
+        said = _ENDINGS[ending].format(detail=detail)
+        answer = _plain(said, quiet=ending == "stopped", failed=True)
         return self._close(turn, answer, None)
 
     def _close(self, turn: Turn, answer: Answer, window: Window | None) -> Closing:
@@ -280,8 +283,8 @@ def _always(done: Done) -> bool:
     return True
 
 
-def _plain(text: str, *, quiet: bool = False) -> Answer:
-    return Answer(parts=(Text(text, Origin.ASSISTANT),), quiet=quiet)
+def _plain(text: str, *, quiet: bool = False, failed: bool = False) -> Answer:
+    return Answer(parts=(Text(text, Origin.ASSISTANT),), quiet=quiet, failed=failed)
 
 
 def _delta(turn: Turn, text: str, *, restarted: bool) -> Delta:

@@ -294,6 +294,8 @@ class Web:
             "usage": outbound.usage,
             "time": self._clock.now().isoformat(),
         }
+        if outbound.failed:
+            frame["failed"] = True
         files = [
             {"id": part.blob, "name": part.name, "media_type": part.media_type}
             for part in outbound.parts

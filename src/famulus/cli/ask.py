@@ -54,6 +54,7 @@ def _json(reply: Reply) -> str:
             "turn_id": reply.turn_id,
             "session_id": reply.session_id,
             "model": reply.model,
+            "failed": reply.failed,
             "usage": reply.usage,
         }
     ).decode()

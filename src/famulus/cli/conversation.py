@@ -21,7 +21,9 @@ Show = Callable[[Event], None]
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """The answer to a message, and to the others that were answered together with it."""
+    """The answer to a message, and to the others that were answered together with it. `failed`:
+    it only says why what was asked for was not done.
+    """
 
     turn_id: str
     session_id: str
@@ -29,6 +31,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     message_ids: tuple[str, ...] = ()
     model: str = ""
     usage: Usage = Usage()
+    failed: bool = False
 
 
 class Gateway(Struct, frozen=True):

@@ -52,6 +52,7 @@ class Local:
             message_ids=outbound.answers,
             model=outbound.model,
             usage=outbound.usage,
+            failed=outbound.failed,
         )
 
     async def stop(self) -> None:

@@ -196,6 +196,7 @@ class Outbound(Struct, frozen=True, kw_only=True):
 
     `id` is the idempotency key. `answers` are the platform ids of the messages it answers.
     `quiet` says that the user was told already; only a channel that shows every turn needs it.
+    `failed` says that the turn ended without what was asked for.
     """
 
     id: str
@@ -210,6 +211,7 @@ class Outbound(Struct, frozen=True, kw_only=True):
     model: str = ""
     usage: Usage = Usage()
     quiet: bool = False
+    failed: bool = False
     correlation_id: str = ""
 
     @property

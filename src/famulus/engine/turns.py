@@ -33,12 +33,15 @@ class Diverged(Exception):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """How a turn ended. `quiet`: the user was told by another message already."""
+    """How a turn ended. `quiet`: the user was told by another message already. `failed`: what
+    was asked for was not done, and the text says why.
+    """
 
     parts: tuple[Part, ...]
     model: str = ""
     usage: Usage = Usage()
     quiet: bool = False
+    failed: bool = False
 
     @property
     def text(self) -> str:
@@ -246,6 +249,7 @@ class Turn:
             model=answer.model,
             usage=answer.usage,
             quiet=answer.quiet,
+            failed=answer.failed,
             correlation_id=first.correlation_id,
         )
 
