@@ -11,27 +11,47 @@ from packaging.requirements import Requirement
 
 import famulus as famulus_package
 import search as searching
-from model import TIME_QUESTION
-from process import FAMULUS, HERE, PYTHON, Server, bare, famulus, home, load, model, run, seen
+import wires as wiring
+from famulus.testing.prompt_caches import AnthropicCache, OpenAICache
+from model import MOST_BODIES, TIME_QUESTION
+from process import (
+    FAMULUS,
+    HERE,
+    PYTHON,
+    Server,
+    bare,
+    bodies,
+    famulus,
+    home,
+    load,
+    model,
+    run,
+    seen,
+)
+from routing import decisions
 
 HELLO = "Hello there, please tell me in a few words how you are doing today."
+SMALL_WINDOW = 4096
 
 
 class Figure(NamedTuple):
-    """`goal` is the most that `measured` may be, or the least where `more` is better.
+    """`goal` is the most that `measured` may be, or the least where `more` is better; None is for
+    what is only told.
 
     `bare` is the same from the bare baseline, or None where nothing bare can be compared.
     """
 
     name: str
     unit: str
-    goal: float
+    goal: float | None
     measured: float
     bare: float | None = None
     more: bool = False
 
     @property
-    def ok(self) -> bool:
+    def ok(self) -> bool | None:
+        if self.goal is None:
+            return None
         return self.measured >= self.goal if self.more else self.measured <= self.goal
 
 
@@ -44,9 +64,24 @@ class Scale(NamedTuple):
     sessions: int = 50
     idle_seconds: float = 10.0
     messages: int = 100_000
+    decisions: int = 5
+    cached_turns: int = 50
+    small_turns: int = 60
+    requests: int = 500
 
 
-QUICK = Scale(starts=1, turns=20, long_chats=1, sessions=10, idle_seconds=1.0, messages=2_000)
+QUICK = Scale(
+    starts=1,
+    turns=20,
+    long_chats=1,
+    sessions=10,
+    idle_seconds=1.0,
+    messages=2_000,
+    decisions=1,
+    cached_turns=5,
+    small_turns=5,
+    requests=20,
+)
 
 LATENCIES: dict[str, list[float]] = {}
 """Milliseconds of each turn of the long chats, for the plot."""
@@ -180,9 +215,78 @@ def search(scale: Scale) -> list[Figure]:
     return [Figure(name, "ms", 10, ours, scan)]
 
 
+def route(scale: Scale) -> list[Figure]:
+    """The router's decision, and how well it is founded."""
+    routed = decisions(scale.decisions)
+    return [
+        Figure("routing decision, median", "µs", 100, routed.median),
+        Figure("routing decision, 99th percentile", "µs", 100, routed.p99),
+        Figure("hard messages taken for simple", "%", 1, routed.leaked),
+        Figure("simple messages recognised", "%", None, routed.recognised, more=True),
+    ]
+
+
+def cache(scale: Scale) -> list[Figure]:
+    """One chat, and what of all its requests the vendors would find in their caches."""
+    figures = []
+    for name, wire, of_vendor in (
+        ("OpenAI", "openai", OpenAICache()),
+        ("Anthropic", "anthropic", AnthropicCache()),
+    ):
+        with model() as url, famulus(url, wire=wire) as ours:
+            load(ours, HELLO, turns=scale.cached_turns)
+            requests = bodies(url)
+        if not scale.cached_turns <= len(requests) < MOST_BODIES:
+            raise RuntimeError(f"{name}: {len(requests)} requests were kept")
+        for each in requests:
+            of_vendor.read(each)
+        title = f"cached share of {scale.cached_turns} turns, {name}"
+        figures.append(Figure(title, "%", 90, 100 * of_vendor.share, more=True))
+    return figures
+
+
+def window(scale: Scale) -> list[Figure]:
+    """A chat that is far longer than the window of its model, with every tool it comes with."""
+    small = f'[models."mock/mock"]\ncontext_tokens = {SMALL_WINDOW}\n'
+    with model() as url, famulus(url, more=small) as ours:
+        load(ours, HELLO * 6, turns=scale.small_turns)
+        sizes = seen(url)
+    refused = sum(each // 3 > SMALL_WINDOW for each in sizes)
+    title = f"{scale.small_turns} turns in a small window"
+    return [
+        Figure(f"{title}, largest request", "bytes", SMALL_WINDOW * 3, max(sizes)),
+        Figure(f"{title}, refused", "requests", 0, refused),
+    ]
+
+
+def wires(scale: Scale) -> list[Figure]:
+    """A request with nothing around it, in the format of each vendor."""
+    figures = []
+    for name in wiring.ADDRESSES:
+        with model() as url:
+            ours, least = wiring.measure(name, url, scale.requests)
+        figures.append(Figure(f"`{name}` request, CPU", "ms", None, ours, least))
+    return figures
+
+
 GROUPS: dict[str, Callable[[Scale], list[Figure]]] = {
     each.__name__: each
-    for each in (size, version, ask, start, idle, hello, tool, sessions, long, search)
+    for each in (
+        size,
+        version,
+        ask,
+        start,
+        idle,
+        hello,
+        tool,
+        sessions,
+        long,
+        search,
+        route,
+        cache,
+        window,
+        wires,
+    )
 }
 
 

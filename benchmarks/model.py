@@ -1,12 +1,14 @@
-"""A model server that costs next to nothing: OpenAI's Chat Completions, streamed, always alike.
+"""A model server that costs next to nothing: every vendor's format, streamed, always alike.
 
-It asks for the tool `current_datetime` once when it is asked for the time, and answers with
-the same words otherwise. A base URL of `/delay/200/v1` makes each answer take 200 ms. It counts
-requests and their bytes, which `GET /seen` tells. Prints its port and serves until it is killed.
+With Chat Completions it asks for the tool `current_datetime` once when it is asked for the time;
+it answers with the same words otherwise. A base URL of `/delay/200/v1` makes each answer take
+200 ms. `GET /seen` tells the bytes of each request, `GET /bodies` the first of them as they came.
+Prints its port and serves until it is killed.
 """
 
 import asyncio
 import json
+from functools import cache
 
 TIME_QUESTION = "What time is it?"
 WORDS = ("Hello! ", "Here is ", "a short answer ", "of a few words.")
@@ -38,11 +40,32 @@ CALLING = (
 )
 
 
+MOST_BODIES = 200
+
+
+@cache
+def canned(path: str) -> bytes:
+    """The answer of another vendor's address. Imported late: most runs are OpenAI's alone."""
+    from famulus.testing.fake_anthropic import FakeAnthropic
+    from famulus.testing.fake_ollama import FakeOllama
+    from famulus.testing.fake_responses import FakeResponses
+    from famulus.testing.fake_vendor import Answer
+
+    vendor = next(
+        each for each in (FakeAnthropic, FakeOllama, FakeResponses) if path.endswith(each.path)
+    )()
+    events = vendor.events(Answer(text=WORDS), {"model": "mock"})
+    head = _HEAD.replace(b"text/event-stream", vendor.media_type.encode())
+    chunks = [b"%x\r\n%s\r\n" % (len(event), event) for event in events]
+    return head + b"".join(chunks) + b"0\r\n\r\n"
+
+
 class Seen:
     """What the server received."""
 
     def __init__(self) -> None:
         self.bytes: list[int] = []
+        self.bodies: list[str] = []
 
 
 class Connection(asyncio.Protocol):
@@ -67,11 +90,18 @@ class Connection(asyncio.Protocol):
             self._answer(head.split(" ", 2)[1], body)
 
     def _answer(self, path: str, body: bytes) -> None:
-        if path == "/seen":
-            told = json.dumps(self._seen.bytes).encode()
-            self._write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
+        if path in ("/seen", "/bodies"):
+            self._tell(self._seen.bytes if path == "/seen" else self._seen.bodies)
+            return
+        if path.endswith("/api/show"):  # Ollama's facts of a model, of which there are none
+            self._tell({})
             return
         self._seen.bytes.append(len(body))
+        if len(self._seen.bodies) < MOST_BODIES:
+            self._seen.bodies.append(body.decode())
+        if not path.endswith("/chat/completions"):
+            self._write(canned(path))
+            return
         asked = body.rfind(TIME_QUESTION.encode()) > body.rfind(b'"tool_call_id"')
         answer = CALLING if asked and b'"current_datetime"' in body else ANSWER
         if path.startswith("/delay/"):
@@ -79,6 +109,10 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(seconds, self._write, answer)
         else:
             self._write(answer)
+
+    def _tell(self, value: object) -> None:
+        told = json.dumps(value).encode()
+        self._write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
 
     def _write(self, data: bytes) -> None:
         if not self._transport.is_closing():

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 HERE = Path(__file__).parent
@@ -71,9 +71,18 @@ def model(delay_ms: int = 0) -> Iterator[str]:
 
 def seen(base_url: str) -> list[int]:
     """The bytes of each request that a model server got."""
-    with urlopen(base_url[: base_url.index("/", 7)] + "/seen", timeout=5) as response:
-        sizes: list[int] = json.load(response)
+    sizes: list[int] = _told(base_url, "/seen")
     return sizes
+
+
+def bodies(base_url: str) -> list[bytes]:
+    """The first requests that a model server got."""
+    return [each.encode() for each in _told(base_url, "/bodies")]
+
+
+def _told(base_url: str, path: str) -> Any:
+    with urlopen(base_url[: base_url.index("/", 7)] + path, timeout=5) as response:
+        return json.load(response)
 
 
 @contextlib.contextmanager
@@ -83,21 +92,23 @@ def bare(base_url: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def home(base_url: str) -> Iterator[Path]:
-    """A fresh home folder whose model is the one at `base_url`; all else is as it comes."""
+def home(base_url: str, *, wire: str = "openai", more: str = "") -> Iterator[Path]:
+    """A fresh home folder whose model is the one at `base_url`; all else but `more` is as it
+    comes.
+    """
     with tempfile.TemporaryDirectory(prefix="famulus-bench-") as folder:
         Path(folder, "famulus.toml").write_text(
             f"[server]\nport = 0\n"
-            f'[providers.mock]\ntype = "openai"\napi_key = "none"\nbase_url = "{base_url}"\n'
-            f'[agent]\nmodel = "mock/mock"\n'
+            f'[providers.mock]\ntype = "{wire}"\napi_key = "none"\nbase_url = "{base_url}"\n'
+            f'[agent]\nmodel = "mock/mock"\n{more}'
         )
         yield Path(folder)
 
 
 @contextlib.contextmanager
-def famulus(base_url: str) -> Iterator[Server]:
+def famulus(base_url: str, *, wire: str = "openai", more: str = "") -> Iterator[Server]:
     """`famulus serve` in a fresh home, ready."""
-    with home(base_url) as folder, Path(folder, "log").open("w") as log:
+    with home(base_url, wire=wire, more=more) as folder, Path(folder, "log").open("w") as log:
         command = [FAMULUS, "--home", str(folder), "serve"]
         with _started(command, cwd=folder, stderr=log) as process:
             while "ready" not in (line := _line(process)):
