@@ -21,11 +21,11 @@ a vendor, a POST of the same bytes whose answer is read and not looked at. Model
 are processes of their own, whose CPU does not count. CPU and memory hardly change from run to run;
 times do when the machine is busy.
 
-The router decides about the messages of `tests/models/data/heldout.jsonl`, on which its rules were
-not tuned; of five times for each message the quickest counts. The cached share is what OpenAI and
-Anthropic would read from their prompt caches by their published rules, if nothing expired in
-between. The small window is one of 4,096 tokens; a request is refused when a third of its bytes is
-more.
+The router decides about the labelled messages of `tests/models/data/heldout.jsonl`; of five times
+for each message the quickest counts. The share recognised flatters: [Routing](routing.md) says why.
+The cached share is what OpenAI and Anthropic would read from their prompt caches by their published
+rules if nothing expired in between. The small window is one of 4,096 tokens; a request counts as
+refused when a third of its bytes is more than that.
 
 Machine: {machine}. Command:
 
