@@ -18,8 +18,9 @@ the least that could do the same, in the same run: a plain aiohttp server that a
 once per message (twice for the tool), keeps its chats in memory and stores nothing; for starting,
 Python itself or one request with aiohttp; for the search, a scan without an index; for a request to
 a vendor, a POST of the same bytes whose answer is read and not looked at. Model server and client
-are processes of their own, whose CPU does not count. CPU and memory hardly change from run to run;
-times do when the machine is busy.
+are processes of their own, whose CPU does not count. Memory hardly changes from
+run to run; CPU times follow the machine's speed, which moved up to twofold here, so read them
+beside *bare*.
 
 The router decides about the labelled messages of `tests/models/data/heldout.jsonl`; of five times
 for each message the quickest counts. The share recognised flatters: [Routing](routing.md) says why.
