@@ -24,25 +24,19 @@ from famulus.core.messages import (
     Note,
     Origin,
     Reasoning,
-    Text,
     ToolCall,
     ToolResult,
     Usage,
 )
-from famulus.core.protocols import ModelCard, ReasoningDelta, Request, ToolSpec
+from famulus.core.protocols import ModelCard, ReasoningDelta, Request
 from famulus.core.settings import Seconds, Secret
 from famulus.models.anthropic import Anthropic
 from famulus.testing.check_model import CheckModel, answer_of, ask, read
-from famulus.testing.conversations import BLOB, MEDIA, conversations
+from famulus.testing.conversations import BLOB, MEDIA, TOOL, conversations, owner, said
 from famulus.testing.fake_anthropic import FakeAnthropic
 from famulus.testing.fake_vendor import Answer, Call, Fault, Wrong
 
 CARD = ModelCard(name="sonnet", id="claude-1", provider="anthropic", inputs=("text", "image"))
-TOOL = ToolSpec(
-    "read_file",
-    "Read a file.",
-    {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
-)
 PLAIN = ModelEntry()
 pytestmark = pytest.mark.anyio
 
@@ -51,12 +45,6 @@ pytestmark = pytest.mark.anyio
 async def vendor() -> AsyncIterator[FakeAnthropic]:
     async with FakeAnthropic() as vendor:
         yield vendor
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture
@@ -88,14 +76,6 @@ def sdk(vendor: FakeAnthropic) -> anthropic.AsyncAnthropic:
         max_retries=0,
         default_headers={"anthropic-version": "2023-06-01"},
     )
-
-
-def owner(text: str) -> Text:
-    return Text(text, Origin.OWNER)
-
-
-def said(text: str) -> Text:
-    return Text(text, Origin.ASSISTANT)
 
 
 class TestAnthropicKeepsTheContract(CheckModel):

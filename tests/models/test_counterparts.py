@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Timer
 from typing import NoReturn
@@ -144,12 +144,6 @@ def address(server: "subprocess.Popen[str]") -> str:
         if "listening on" in line:
             return line.split()[-1]
     pytest.fail(f"The mock server ended before it listened: {said}")
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 Build = Callable[..., Model]

@@ -42,12 +42,6 @@ async def vendor() -> AsyncIterator[FakeAnthropic]:
         yield vendor
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 def build(vendor: FakeAnthropic, session: aiohttp.ClientSession, **provider: object) -> Anthropic:
     fields = {
         "type": "anthropic",

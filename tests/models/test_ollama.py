@@ -27,25 +27,19 @@ from famulus.core.messages import (
     Note,
     Origin,
     Reasoning,
-    Text,
     ToolCall,
     ToolResult,
     Usage,
 )
-from famulus.core.protocols import Model, ModelCard, ReasoningDelta, Request, TextDelta, ToolSpec
+from famulus.core.protocols import Model, ModelCard, ReasoningDelta, Request, TextDelta
 from famulus.core.settings import Seconds, Secret
 from famulus.models.ollama import Loaded, Ollama
 from famulus.testing.check_model import CheckModel, answer_of, ask, read
-from famulus.testing.conversations import BLOB, MEDIA, conversations
+from famulus.testing.conversations import BLOB, MEDIA, TOOL, conversations, owner, said
 from famulus.testing.fake_ollama import FakeOllama
 from famulus.testing.fake_vendor import Answer, Call, FakeVendor, Fault, Wrong
 
 CARD = ModelCard(name="llama", id="llama3.2", provider="ollama", inputs=("text", "image"))
-TOOL = ToolSpec(
-    "read_file",
-    "Read a file.",
-    {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
-)
 PLAIN = ModelEntry()
 PICTURE = "iVBORw0KGgo="
 pytestmark = pytest.mark.anyio
@@ -55,12 +49,6 @@ pytestmark = pytest.mark.anyio
 async def vendor() -> AsyncIterator[FakeOllama]:
     async with FakeOllama() as vendor:
         yield vendor
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture
@@ -92,14 +80,6 @@ async def sdk(vendor: FakeOllama) -> AsyncIterator[ollama.AsyncClient]:
         yield client
     finally:
         await client.close()
-
-
-def owner(text: str) -> Text:
-    return Text(text, Origin.OWNER)
-
-
-def said(text: str) -> Text:
-    return Text(text, Origin.ASSISTANT)
 
 
 class TestOllamaKeepsTheContract(CheckModel):

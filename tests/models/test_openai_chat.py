@@ -24,25 +24,19 @@ from famulus.core.messages import (
     Note,
     Origin,
     Reasoning,
-    Text,
     ToolCall,
     ToolResult,
     Usage,
 )
-from famulus.core.protocols import Done, ModelCard, ReasoningDelta, Request, TextDelta, ToolSpec
+from famulus.core.protocols import Done, ModelCard, ReasoningDelta, Request, TextDelta
 from famulus.core.settings import Seconds, Secret
 from famulus.models.openai_chat import OpenAIChat
 from famulus.testing.check_model import CheckModel, answer_of, ask, read
-from famulus.testing.conversations import BLOB, MEDIA, conversations
+from famulus.testing.conversations import BLOB, MEDIA, TOOL, conversations, owner, said
 from famulus.testing.fake_openai import FakeOpenAI
 from famulus.testing.fake_vendor import Answer, Call, Fault, Wrong
 
 CARD = ModelCard(name="gpt", id="gpt-1", provider="openai", inputs=("text", "image"))
-TOOL = ToolSpec(
-    "read_file",
-    "Read a file.",
-    {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
-)
 PLAIN = ModelEntry()
 pytestmark = pytest.mark.anyio
 
@@ -57,12 +51,6 @@ async def vendor() -> AsyncIterator[FakeOpenAI]:
 async def openrouter() -> AsyncIterator[FakeOpenAI]:
     async with FakeOpenAI(openrouter=True) as vendor:
         yield vendor
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture
@@ -89,14 +77,6 @@ def build(
 def sdk(vendor: FakeOpenAI) -> openai.AsyncOpenAI:
     """The vendor's own client."""
     return openai.AsyncOpenAI(api_key=vendor.key, base_url=vendor.url, max_retries=0)
-
-
-def owner(text: str) -> Text:
-    return Text(text, Origin.OWNER)
-
-
-def said(text: str) -> Text:
-    return Text(text, Origin.ASSISTANT)
 
 
 class TestOpenAIChatKeepsTheContract(CheckModel):

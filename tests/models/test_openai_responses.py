@@ -24,7 +24,6 @@ from famulus.core.messages import (
     Note,
     Origin,
     Reasoning,
-    Text,
     ToolCall,
     ToolResult,
     Usage,
@@ -33,16 +32,11 @@ from famulus.core.protocols import Done, ModelCard, ReasoningDelta, Request, Tex
 from famulus.core.settings import Seconds, Secret
 from famulus.models.openai_responses import OpenAIResponses
 from famulus.testing.check_model import CheckModel, answer_of, ask, read
-from famulus.testing.conversations import BLOB, MEDIA, conversations
+from famulus.testing.conversations import BLOB, MEDIA, TOOL, conversations, owner, said
 from famulus.testing.fake_responses import FakeResponses
 from famulus.testing.fake_vendor import Answer, Call, Fault, Wrong
 
 CARD = ModelCard(name="gpt", id="gpt-5", provider="openai", inputs=("text", "image"))
-TOOL = ToolSpec(
-    "read_file",
-    "Read a file.",
-    {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
-)
 CLOSED = ToolSpec("list_files", "List.", {**TOOL.schema, "additionalProperties": False})
 PLAIN = ModelEntry()
 PICTURE = {
@@ -57,12 +51,6 @@ pytestmark = pytest.mark.anyio
 async def vendor() -> AsyncIterator[FakeResponses]:
     async with FakeResponses() as vendor:
         yield vendor
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture
@@ -89,14 +77,6 @@ def build(
 def sdk(vendor: FakeResponses) -> openai.AsyncOpenAI:
     """The vendor's own client."""
     return openai.AsyncOpenAI(api_key=vendor.key, base_url=vendor.url, max_retries=0)
-
-
-def owner(text: str) -> Text:
-    return Text(text, Origin.OWNER)
-
-
-def said(text: str) -> Text:
-    return Text(text, Origin.ASSISTANT)
 
 
 class TestOpenAIResponsesKeepsTheContract(CheckModel):

@@ -52,12 +52,6 @@ async def vendor() -> AsyncIterator[ManyKeys]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
 def clock() -> Held:
     return Held()
 

@@ -47,12 +47,6 @@ async def vendor() -> AsyncIterator[FakeTranscription]:
         yield vendor
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 def build(
     vendor: FakeTranscription,
     session: aiohttp.ClientSession,

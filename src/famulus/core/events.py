@@ -62,6 +62,6 @@ class CommandExecuted(Event, frozen=True, kw_only=True):
 
 
 class Answered(Event, frozen=True, kw_only=True):
-    """The turn is over and its answer is on disk. `text` repeats the answer for who waits here."""
+    """The turn is over and its answer, `outbound`, is on disk."""
 
     outbound: Outbound

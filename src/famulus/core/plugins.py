@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from msgspec import Struct
 
@@ -18,8 +18,6 @@ from famulus.core.clock import Clock
 from famulus.core.errors import ConfigError
 from famulus.core.protocols import Egress, Ledger, Sandbox
 from famulus.core.settings import Section
-
-Built_co = TypeVar("Built_co", covariant=True)
 
 
 class NoSettings(Section, frozen=True):
@@ -41,10 +39,6 @@ class Services(Struct, frozen=True, kw_only=True):
 
 class Unavailable(Exception):
     """Raised by `build` when this machine lacks something; the text says what and how to mend."""
-
-
-class Plugin(Protocol[Built_co]):
-    def build(self, settings: Any, services: Services) -> Built_co: ...
 
 
 def find(kind: str, name: str) -> Any:

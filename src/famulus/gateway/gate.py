@@ -91,19 +91,8 @@ class Gate:
         return key
 
     def _check(self, inbound: Inbound) -> None:
-        size = len(inbound.text.encode("utf-8", "replace"))
-        if size > self._limits.message:
-            raise TooLarge(
-                f"The message has {size:,} bytes; the most I take is {self._limits.message:,}. "
-                "Please send it in parts or as a file."
-            )
         files = sum(isinstance(part, Image | File) for part in inbound.parts)
-        if files > self._limits.attachments:
-            raise TooLarge(
-                f"{files} attachments came; the most I take is {self._limits.attachments}."
-            )
-        if not files and not inbound.text.strip():
-            raise Invalid("The message is empty.")
+        check_size(inbound.text, files, self._limits)
         for name in ("message_id", "chat_id", "sender_id"):
             value: str = getattr(inbound, name)
             if not value or len(value) > 200 or not value.isprintable():
@@ -124,6 +113,20 @@ def _said_by(origin: Origin, part: Part) -> Part:
     if isinstance(part, File) and part.origin is not Origin.OUTSIDE:
         return msgspec.structs.replace(part, origin=origin)
     return part  # a picture or a file may come from anyone, whoever sends it
+
+
+def check_size(text: str, files: int, limits: Limits) -> None:
+    """Raise `Invalid` for a message that says nothing, `TooLarge` for one that says too much."""
+    size = len(text.encode("utf-8", "replace"))
+    if size > limits.message:
+        raise TooLarge(
+            f"The message has {size:,} bytes; the most I take is {limits.message:,}. "
+            "Please send it in parts or as a file."
+        )
+    if files > limits.attachments:
+        raise TooLarge(f"{files} attachments came; the most I take is {limits.attachments}.")
+    if not files and not text.strip():
+        raise Invalid("The message is empty.")
 
 
 def is_command(inbound: Inbound) -> bool:

@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from famulus.core.clock import Clock
 from famulus.core.config import Limits
-from famulus.core.errors import Invalid, TooLarge
+from famulus.core.errors import Invalid
 from famulus.core.messages import File, Image, Inbound, Origin, Part, SessionKey, Text
 from famulus.gateway.attachments import Attachments
+from famulus.gateway.gate import check_size
 
 CHAT = SessionKey("web", "main", "")
 
@@ -45,18 +46,8 @@ class Incoming:
         self._clock = clock
 
     async def inbound(self, said: Said) -> Inbound:
-        if len(said.text.encode("utf-8", "replace")) > self._limits.message:
-            raise TooLarge(
-                f"The message is longer than {self._limits.message:,} bytes."
-                " Please send it in parts or as a file."
-            )
-        if not (said.text.strip() or said.attachments):
-            raise Invalid("The message is empty.")
-        if len(said.attachments) > self._limits.attachments:
-            raise TooLarge(
-                f"{len(said.attachments)} attachments came;"
-                f" the most I take is {self._limits.attachments}."
-            )
+        # Before anything that came with it is kept.
+        check_size(said.text, len(said.attachments), self._limits)
         parts: list[Part] = [Text(said.text, Origin.OWNER)] if said.text.strip() else []
         parts += [await self._part(each) for each in said.attachments]
         return Inbound(

@@ -145,11 +145,11 @@ class CheckStore:
             await store.transaction([timer(f"a{n}"), timer(f"b{n}")], durable=True)
 
         for n in range(20):
-            writing = asyncio.ensure_future(write(n))
-            for _ in range(n % 5):
-                await asyncio.sleep(0)
-            writing.cancel()
-            await asyncio.wait_for(asyncio.gather(writing, return_exceptions=True), 10)
+            async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+                writing = group.create_task(write(n))
+                for _ in range(n % 5):
+                    await asyncio.sleep(0)
+                writing.cancel()
         await store.transaction([timer("last")])
         found = await timers(store)
         assert [key[1:] for key in found if key[0] == "a"] == [

@@ -14,15 +14,30 @@ from famulus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from famulus.core.protocols import Request
+from famulus.core.protocols import Request, ToolSpec
 
 BLOB = "4c4b6a3be1314ab86138bef4314dde02"
 MEDIA = {BLOB: b"\x89PNG\r\n\x1a\n"}
+TOOL = ToolSpec(
+    "read_file",
+    "Read a file.",
+    {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
+)
 
 _IDS = st.sampled_from(["a", "b", "functions.search:0", "ü", "", "x" * 70])
 _NAMES = st.sampled_from(["read_file", "web search", "", "n" * 300])
 _ARGUMENTS = st.sampled_from(["{}", '{"a": [1, 2.50]}', "", "{", "[]", "null", '{"a": "\ud800"}'])
 _WORDS = st.text(st.characters(categories=("L", "Zs", "Cc", "Cs", "So")), max_size=8)
+
+
+def owner(text: str) -> Text:
+    """What the owner says."""
+    return Text(text, Origin.OWNER)
+
+
+def said(text: str) -> Text:
+    """What the assistant says."""
+    return Text(text, Origin.ASSISTANT)
 
 
 def conversations() -> st.SearchStrategy[Request]:
