@@ -1,22 +1,28 @@
 # make run     set everything up and start the assistant
-# make test    set everything up and pass the checks and tests
+# make test    set everything up and pass the checks and tests (PACKAGES=no installs none with apt)
 # make bench   measure the figures that the documentation states
 # make docs    write the generated files anew
 # make catalog take the models' sizes and prices anew from maintained packages (needs uv)
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench docs catalog clean
+.PHONY: run test packages lint bench docs catalog clean
 
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
+PACKAGES ?= yes
 RUN := .venv/.ready-to-run
 DEVELOP := .venv/.ready-to-develop
 
 run: $(RUN)
 	@$(BIN)/famulus serve $(ARGS)
 
-test: lint
+test: packages lint
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+
+packages:
+ifneq ($(PACKAGES),no)
+	@sh scripts/test_packages.sh
+endif
 
 lint: $(DEVELOP)
 	$(BIN)/ruff format --check

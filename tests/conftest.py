@@ -1,4 +1,10 @@
 import os
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
@@ -13,3 +19,47 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def lacking() -> Callable[[str], NoReturn]:
+    """Ends a test for want of something on this machine: a failure in CI, elsewhere a skip."""
+
+    def lacking(reason: str) -> NoReturn:
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+
+    return lacking
+
+
+@pytest.fixture
+def small_disk(
+    tmp_path: Path, lacking: Callable[[str], NoReturn]
+) -> Iterator[Callable[[str], Path]]:
+    """Mounts a disk of so many bytes (`3m`) in a folder of the test's own."""
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        place = tmp_path / "disk"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lacking(f"a small disk cannot be mounted: {done.stderr.strip()}")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that names what was not tried here and why."""
+    reasons = Counter(
+        " ".join(re.sub(r"^Skipped: ", "", report.longrepr[2]).split())
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"Not tried on this machine, with the number of tests: {told}")

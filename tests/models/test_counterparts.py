@@ -71,16 +71,12 @@ TOOL = ToolSpec(
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("aimock")]
 
 
-def cannot(reason: str) -> NoReturn:
-    pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
-def aimock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def aimock(tmp_path_factory: pytest.TempPathFactory, lacking: Callable[[str], NoReturn]) -> Path:
     """The program of the mock server, installed once for a run of the tests."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if not npm or not node:
-        cannot("npm is missing. Install it: apt-get install npm")
+        lacking("npm is not installed: apt install npm")
     version = subprocess.check_output([node, "--version"], text=True, timeout=START_SECONDS)
     if tuple(map(int, version.strip("v\n").split(".")))[:2] < NODE:
         # Not a failure in CI either: the system may have no newer one.
@@ -93,24 +89,24 @@ def aimock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (place / "aimock.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
-            install(npm, place / "aimock")
+            try:
+                install(npm, place / "aimock")
+            except subprocess.TimeoutExpired:
+                lacking(f"npm did not install {PACKAGE} within {INSTALL_SECONDS} seconds")
+            except subprocess.CalledProcessError as error:
+                lacking(f"npm cannot install {PACKAGE}: {error.stderr[:200]}")
     return program
 
 
 def install(npm: str, place: Path) -> None:
-    try:
-        subprocess.run(
-            [npm, "install", "--prefix", place, *INSTALL_OPTIONS, PACKAGE],
-            check=True,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=INSTALL_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        cannot(f"npm did not install {PACKAGE} within {INSTALL_SECONDS} seconds.")
-    except subprocess.CalledProcessError as error:
-        cannot(f"npm cannot install {PACKAGE}: {error.stderr}")
+    subprocess.run(
+        [npm, "install", "--prefix", place, *INSTALL_OPTIONS, PACKAGE],
+        check=True,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=INSTALL_SECONDS,
+    )
 
 
 @pytest.fixture(scope="module")

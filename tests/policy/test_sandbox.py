@@ -26,15 +26,15 @@ BOMB = 'b() { [ "$1" -gt 6 ] || { b $(($1+1)) | b $(($1+1)) & }; sleep 20; }; b 
 def make(request, tmp_path):
     """Runs a shell command in the named sandbox."""
 
-    def sandbox(name):
-        if name == "bubblewrap":
-            return Bubblewrap(request.getfixturevalue("bwrap"), LIMITS)
-        return Plain("container", LIMITS)
-
     def runner(name):
+        if name == "bubblewrap":
+            sandbox = Bubblewrap(request.getfixturevalue("bwrap"), LIMITS)
+        else:
+            sandbox = Plain("container", LIMITS)
+
         async def run(command, seconds=20.0):
             async with asyncio.timeout(40):
-                return await sandbox(name).run(
+                return await sandbox.run(
                     ["/bin/sh", "-c", command],
                     workspace=tmp_path / "workspace",
                     timeout_seconds=seconds,
@@ -156,16 +156,21 @@ async def test_a_time_out_ends_the_whole_tree_and_keeps_the_output(make, name):
 @pytest.mark.parametrize("name", BOTH)
 async def test_cancelling_ends_the_whole_tree_before_it_returns(make, name, tmp_path):
     marker = f"7{uuid.uuid4().int % 10**8}"
-    begun = tmp_path / "workspace/begun"
-    begun.parent.mkdir()
-    os.mkfifo(begun)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        task = group.create_task(
-            make(name)(f"setsid sleep {marker} & echo x > begun; sleep {marker}")
-        )
-        # Opening the pipe returns when the command opens it too.
-        await asyncio.to_thread(begun.read_text)
-        task.cancel()
+    run, begun = make(name), asyncio.Event()
+    pipe = tmp_path / "workspace/begun"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    # Open for both, so that neither opening nor reading waits for a command that may never come.
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    asyncio.get_running_loop().add_reader(reader, begun.set)
+    try:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            task = group.create_task(run(f"setsid sleep {marker} & echo x > begun; sleep {marker}"))
+            await begun.wait()
+            task.cancel()
+    finally:
+        asyncio.get_running_loop().remove_reader(reader)
+        os.close(reader)
     assert not living(marker)
 
 
