@@ -1,13 +1,18 @@
+import asyncio
 import os
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import settings
+
+from famulus.policy.sandbox import find_sandbox
 
 # A shared machine may pause at any moment, so no example is timed. A change is judged by the same
 # examples each time; who works on it gets new ones with every run.
@@ -44,13 +49,25 @@ def small_disk(
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            lacking(f"a small disk cannot be mounted: {done.stderr.strip()}")
+            lacking("no small disk can be mounted, which takes root")
         mounted.append(place)
         return place
 
     yield mount
     for place in mounted:
         subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture(scope="session")
+def bwrap(lacking: Callable[[str], NoReturn]) -> str:
+    """The path of a bubblewrap that works here."""
+    # In a thread, as a test that asks for it may run in a loop already.
+    with ThreadPoolExecutor(1) as thread:
+        sandbox, reason = thread.submit(lambda: asyncio.run(find_sandbox("bubblewrap"))).result()
+    program = shutil.which("bwrap")
+    if sandbox is None or program is None:
+        lacking(reason)
+    return program
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

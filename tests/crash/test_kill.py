@@ -12,6 +12,7 @@ pytestmark = pytest.mark.anyio
 RANDOM_KILLS = int(os.environ.get("CRASH_KILLS", "40"))
 
 
+@pytest.mark.usefixtures("bwrap")  # one of the calls is a shell command
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 async def test_killed_before_inside_and_after_every_write_of_a_turn(make_house, make_chat, twice):
     house, chat = make_house(agent={"while_busy": "queue"}), make_chat("a", twice=twice)
