@@ -13,12 +13,20 @@ import msgspec
 import pytest
 
 from famulus.core.clock import Clock
-from famulus.core.config import Agent, Config, Cost, ModelEntry, Provider, SpendingLimits
+from famulus.core.config import (
+    Agent,
+    Config,
+    Cost,
+    Limits,
+    ModelEntry,
+    Provider,
+    SpendingLimits,
+)
 from famulus.core.errors import ModelError, ModelUnavailable, OverLimit, RateLimited
 from famulus.core.messages import File, Image, Message, Origin, Text
 from famulus.core.prices import Price
 from famulus.core.protocols import Caller, Done, Request
-from famulus.core.settings import Secret
+from famulus.core.settings import Secret, Size
 from famulus.models.named import Models
 from famulus.state.budget import Budget
 from famulus.state.limits import NANO
@@ -118,7 +126,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path):
     @asynccontextmanager
-    async def opened(vendor: FakeOpenAI, database=None, entries=None, **cost):
+    async def opened(vendor: FakeOpenAI, database=None, entries=None, answer_bytes=10**6, **cost):
         type_ = "openrouter" if vendor._openrouter else "openai"
         entry = ModelEntry(provider="p", id="m", price=PRICE, max_tokens=50)
         config = Config(
@@ -126,6 +134,7 @@ def desk(tmp_path: Path):
             models={"m": entry, **(entries or {})},
             agent=Agent(model="m"),
             cost=Cost(**cost),
+            limits=Limits(answer=Size(answer_bytes)),
         )
         notices: list[str] = []
         clock = Hurried()
@@ -243,6 +252,20 @@ async def test_server_that_counts_nothing_is_estimated(desk) -> None:
         (row,) = await here.rows()
     assert row["estimated"]
     assert vendor.billed_nano <= row["cost_nano"] == round(done.usage.cost_usd * NANO)
+
+
+@pytest.mark.anyio
+async def test_answer_that_was_cut_off_is_booked_by_what_came(desk) -> None:
+    long = {"long": ModelEntry(provider="p", id="m", price=PRICE)}
+    async with Vendor() as vendor, desk(vendor, entries=long, answer_bytes=2000) as here:
+        vendor.say(words(1000))
+        done = await here.ask(asked(), "long")
+        (row,) = await here.rows()
+    assert done.reason == "length"
+    assert row["estimated"]
+    assert row["input_tokens"] > 0
+    assert row["output_tokens"] >= 2000 // len("word ")
+    assert row["cost_nano"] == round(done.usage.cost_usd * NANO)
 
 
 @pytest.mark.anyio

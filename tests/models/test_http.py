@@ -1,10 +1,11 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -21,16 +22,22 @@ from famulus.core.errors import (
     RateLimited,
 )
 from famulus.core.messages import Image, Message, Origin, Text, ToolCall, ToolResult
-from famulus.core.protocols import ModelCard, Request
+from famulus.core.protocols import Chunk, ModelCard, Request, TextDelta
 from famulus.core.settings import Seconds, Secret
 from famulus.models.anthropic import Anthropic
 from famulus.models.conversation import paired
 from famulus.models.failures import retry_after
 from famulus.models.http import Events, Lines, encoded
+from famulus.models.ollama import Ollama
+from famulus.models.openai_chat import OpenAIChat
+from famulus.models.openai_responses import OpenAIResponses
 from famulus.testing.check_model import ask, read
 from famulus.testing.conversations import conversations
 from famulus.testing.fake_anthropic import FakeAnthropic
-from famulus.testing.fake_vendor import Fault
+from famulus.testing.fake_ollama import FakeOllama
+from famulus.testing.fake_openai import FakeOpenAI
+from famulus.testing.fake_responses import FakeResponses
+from famulus.testing.fake_vendor import Answer, Call, FakeVendor, Fault
 
 CARD = ModelCard(name="sonnet", id="claude-1", provider="work", inputs=("text", "image"))
 pytestmark = pytest.mark.anyio
@@ -277,6 +284,67 @@ async def test_a_provider_that_cannot_work_is_refused_when_it_is_built(
 ) -> None:
     with pytest.raises(ConfigError, match=r"providers\.work"):
         build(vendor, session, **provider)
+
+
+# ---------------------------------------------------------------- an answer all at once
+
+
+def at_once(fake: type[FakeVendor]) -> FakeVendor:
+    class Whole(fake):  # type: ignore[misc, valid-type]
+        """Takes a request for a stream, and answers as if it was none."""
+
+        def decoded(self, raw: bytes, headers: Mapping[str, str]) -> Any:
+            return super().decoded(raw, headers) | {"stream": False}
+
+        def check(self, headers: Mapping[str, str], body: Any) -> None:
+            super().check(headers, {**body, "stream": True})
+
+    return Whole()
+
+
+WIRES: list[tuple[str, type[FakeVendor], Any]] = [
+    ("anthropic", FakeAnthropic, Anthropic),
+    ("openai", FakeOpenAI, OpenAIChat),
+    ("openai_responses", FakeResponses, OpenAIResponses),
+    ("ollama", FakeOllama, Ollama),
+]
+
+
+@pytest.mark.parametrize(("type_", "fake", "wire"), WIRES)
+async def test_answer_that_is_not_streamed_is_read(
+    type_: str, fake: type[FakeVendor], wire: Any, session: aiohttp.ClientSession
+) -> None:
+    told = []
+    for vendor in (fake(), at_once(fake)):
+        async with vendor:
+            provider = Provider(type=type_, base_url=vendor.url, api_key=Secret(vendor.key))
+            model = wire(card(type_), provider, ModelEntry(), session)
+            call = Call("time", '{"zone": "UTC"}', id="call_9")
+            vendor.say(Answer(text=("It ", "is "), calls=(call,)), Answer(text=("Noon.",)))
+            both = [await read(model, ask(each)) for each in ("The time?", "Say it.")]
+            told.append([("".join(texts(chunks)), chunks[-1]) for chunks in both])
+    assert told[0] == told[1]
+
+
+def card(type_: str) -> ModelCard:
+    id_ = "llama3.2" if type_ == "ollama" else CARD.id
+    return ModelCard(name="m", id=id_, provider="work")
+
+
+def texts(chunks: list[Chunk]) -> list[str]:
+    return [chunk.text for chunk in chunks if isinstance(chunk, TextDelta)]
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"status": "ok"}', b"[]", b'{"detail": "No."}'])
+@pytest.mark.parametrize(("type_", "fake", "wire"), WIRES)
+async def test_other_json_is_no_answer(
+    type_: str, fake: type[FakeVendor], wire: Any, body: bytes, session: aiohttp.ClientSession
+) -> None:
+    async with fake() as vendor:
+        vendor.fail(Fault(body=body))
+        provider = Provider(type=type_, base_url=vendor.url, api_key=Secret(vendor.key))
+        with pytest.raises(ModelUnavailable, match=r"base_url|makes no sense"):
+            await read(wire(card(type_), provider, ModelEntry(), session), ask("Hello"))
 
 
 # ---------------------------------------------------------------- what is sent

@@ -294,6 +294,14 @@ class Limits(Section, frozen=True):
     tool_output: Annotated[
         int, doc("Characters of a tool's output given to the model.", ge=200)
     ] = 4000
+    answer: Annotated[
+        Size,
+        doc(
+            "Largest answer of a model: text, thoughts and the arguments of tool calls together. "
+            "A larger one is cut off.",
+            ge=1024,
+        ),
+    ] = Size(2 * 1024 * 1024)
     json_depth: Annotated[int, doc("Deepest nesting of a JSON value.", ge=4)] = 64
     attachments: Annotated[int, doc("Files with one message.", ge=0)] = 10
     messages_per_minute: Annotated[

@@ -76,7 +76,8 @@ class ToolSpec(Struct, frozen=True):
 class ModelCard(Struct, frozen=True, kw_only=True):
     """What is known of a model. `name` is ours, `id` the vendor's. `tools` are fnmatch patterns
     of the tools it is trusted to use; `local` says that nothing leaves this machine. Without a
-    `price` it is unknown, not free.
+    `price` it is unknown, not free. An answer is cut off at `answer_bytes`: text, reasoning and
+    arguments together.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     local: bool = False
     tools: tuple[str, ...] = ("*",)
     price: Price | None = None
+    answer_bytes: int = 2 * 1024 * 1024
 
 
 class Caller(Struct, frozen=True, kw_only=True):

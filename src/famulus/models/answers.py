@@ -8,6 +8,7 @@ import msgspec
 from famulus.core.messages import Text, ToolCall
 from famulus.core.protocols import Done, ToolSpec
 
+_LONGEST_NAME = 64
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REFUSALS = (
     r"(?:as an ai\b|i (?:can't|cannot|can not|won't be able to|am unable to|am not able to) "
@@ -43,10 +44,10 @@ def unusable(done: Done, tools: Sequence[ToolSpec]) -> str:
     known = {tool.name for tool in tools}
     for call in calls:
         if call.name not in known:
-            return f"it called the tool {call.name}, which it does not have"
+            return f"it called the tool {call.name[:_LONGEST_NAME]}, which it does not have"
         try:
             _OBJECT.decode(call.arguments or "{}")
         except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            return f"its arguments for {call.name} are not a JSON object"
+            return f"its arguments for {call.name[:_LONGEST_NAME]} are not a JSON object"
     said = any(isinstance(part, Text) and part.text.strip() for part in done.parts)
     return "" if said or calls else "it said nothing"

@@ -37,6 +37,7 @@ from famulus.models.conversation import (
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
 from famulus.models.schema import Schemas
+from famulus.models.sized import PART_BYTES, size_of, tokens
 
 _VENDOR = "https://api.anthropic.com"
 # The version that compatible servers speak; from 2026-10-21 on, `temperature` is refused.
@@ -193,14 +194,14 @@ def _text(text: str) -> dict[str, Any]:
 
 
 class _Details(Struct, gc=False):
-    thinking_tokens: int | None = None
+    thinking_tokens: Any = None
 
 
 class _Usage(Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    cache_read_input_tokens: Any = None
     output_tokens_details: _Details | None = None
 
 
@@ -223,14 +224,20 @@ class _Content(Struct, gc=False):
     name: str = ""
     text: str = ""
     thinking: str = ""
+    signature: str = ""
     input: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Event(Struct, gc=False):
-    """Any event: the vendor adds kinds, and those we do not know are passed over."""
+    """Any event: the vendor adds kinds, and those we do not know are passed over. An answer that
+    is not streamed has `content`, `model` and `stop_reason`.
+    """
 
     type: str
     index: int = 0
+    content: list[msgspec.Raw] = []
+    model: str = ""
+    stop_reason: str | None = None
     message: _Start | None = None
     content_block: msgspec.Raw = msgspec.Raw(b"")
     delta: _Delta | None = None
@@ -272,6 +279,7 @@ _CONTENT = msgspec.json.Decoder(_Content)
 class _Reading:
     def __init__(self, card: ModelCard, failures: Failures) -> None:
         self.complete = False
+        self.size = 0
         self._card = card
         self._failures = failures
         self._model = ""
@@ -285,9 +293,7 @@ class _Reading:
             case _Event(type="content_block_delta", delta=_Delta() as delta):
                 return self._grow(event.index, delta)
             case _Event(type="content_block_start"):
-                block = self._blocks[event.index] = _Block(event.content_block)
-                start = block.start
-                return self._grow(event.index, _Delta(text=start.text, thinking=start.thinking))
+                return self._begin(event.index, event.content_block)
             case _Event(type="message_start", message=_Start() as message):
                 self._model = message.model
                 self._count(message.usage)
@@ -296,18 +302,41 @@ class _Reading:
                 self._count(event.usage)
             case _Event(type="message_stop"):
                 self.complete = True
+            case _Event(type="message"):
+                return self._whole(event)
             case _Event(type="error"):
                 raise self._failures.in_stream(Fault.of(event.error))
         return ()
+
+    def _whole(self, answer: _Event) -> list[Chunk]:
+        self._model = answer.model
+        self._stop = answer.stop_reason
+        self._count(answer.usage)
+        self.complete = True
+        return [
+            chunk
+            for index, block in enumerate(answer.content)
+            for chunk in self._begin(index, block)
+        ]
+
+    def _begin(self, index: int, raw: msgspec.Raw) -> Iterable[Chunk]:
+        block = self._blocks[index] = _Block(raw)
+        self.size += PART_BYTES + len(block.raw)
+        start = block.start
+        given = _Delta(text=start.text, thinking=start.thinking, signature=start.signature)
+        return self._grow(index, given)
 
     def _grow(self, index: int, delta: _Delta) -> Iterable[Chunk]:
         block = self._blocks.get(index)
         if block is None:
             raise msgspec.DecodeError("a piece of a block that never began")
-        block.signature += delta.signature
+        if delta.signature:
+            block.signature += delta.signature
+            self.size += size_of(delta.signature)
         piece = delta.text or delta.thinking or delta.partial_json
         if piece:
             block.pieces.append(piece)
+            self.size += size_of(piece)
         if delta.text:
             return (TextDelta(delta.text),)
         if delta.thinking:
@@ -326,12 +355,12 @@ class _Reading:
         parts = (block.part() for _, block in sorted(self._blocks.items()))
         counted = self._usage
         details = counted.output_tokens_details or _Details()
-        read = counted.cache_read_input_tokens or 0
-        written = counted.cache_creation_input_tokens or 0
+        read = tokens(counted.cache_read_input_tokens)
+        written = tokens(counted.cache_creation_input_tokens)
         return Done(
             parts=tuple(part for part in parts if part is not None),
             usage=Usage(
-                input_tokens=(counted.input_tokens or 0) + read + written,
+                input_tokens=tokens(counted.input_tokens) + read + written,
                 output_tokens=counted.output_tokens or 0,
                 cached_tokens=read,
                 reasoning_tokens=details.thinking_tokens or 0,

@@ -8,7 +8,7 @@ import msgspec
 
 from famulus.core.config import ModelEntry
 from famulus.core.errors import ModelError, OverLimit
-from famulus.core.messages import File, Image, Part, ToolResult, Usage
+from famulus.core.messages import File, Image, Part, ToolCall, ToolResult, Usage
 from famulus.core.prices import Price
 from famulus.core.protocols import Chunk, Done, Model, ReasoningDelta, Request, TextDelta
 from famulus.models.streamed import streamed
@@ -66,7 +66,7 @@ class Budgeted:
                     if isinstance(chunk, TextDelta | ReasoningDelta):
                         received += len(chunk.text.encode("utf-8", "replace"))
                     elif isinstance(chunk, Done):
-                        bill = self._bill(chunk.usage, request, received)
+                        bill = self._bill(chunk, request, received)
                         self._book(call, bill, held)
                         yield _priced(chunk, bill)
                         return
@@ -125,12 +125,20 @@ class Budgeted:
         cost = max(self._cost_nano(usage), self._cost_nano(cached))
         return await self._budget.hold(call, Bound(cost, input_tokens, self._bound), limits)
 
-    def _bill(self, usage: Usage, request: Request, received: int) -> Bill:
-        """What an answer cost. Some servers do not say what it used."""
-        estimated = not (usage.input_tokens or usage.output_tokens or usage.audio_seconds)
+    def _bill(self, done: Done, request: Request, received: int) -> Bill:
+        """What an answer cost. Some servers do not say what it used, or not all of it."""
+        usage = done.usage
+        received += sum(len(part.arguments) for part in done.parts if isinstance(part, ToolCall))
+        counted = usage.input_tokens and (usage.output_tokens or not received)
+        estimated = not (counted or usage.audio_seconds)
         if estimated:
-            cost_usd = usage.cost_usd
-            usage = msgspec.structs.replace(_likely(request, received), cost_usd=cost_usd)
+            likely = _likely(request, received)
+            usage = msgspec.structs.replace(
+                usage,
+                input_tokens=usage.input_tokens or likely.input_tokens,
+                output_tokens=usage.output_tokens or likely.output_tokens,
+                audio_seconds=0.0 if usage.input_tokens else likely.audio_seconds,
+            )
         cost = self._cost_nano(usage)
         return Bill(usage=usage, cost_nano=cost, outcome="ok", estimated=estimated)
 

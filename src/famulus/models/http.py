@@ -2,8 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any, Protocol
 
 import aiohttp
@@ -11,15 +11,18 @@ import msgspec
 from yarl import URL
 
 from famulus.core.config import Provider
-from famulus.core.errors import ConfigError
+from famulus.core.errors import ConfigError, ModelUnavailable
 from famulus.core.protocols import Chunk, Done, ModelCard
 from famulus.models.failures import Failures, Fault
+from famulus.models.sized import TooLarge
 
 _LARGEST_EVENT = 16 * 1024 * 1024
 _LARGEST_ERROR = 64 * 1024
 _LARGEST_ANSWER = 4 * 1024 * 1024
 _LARGE_BODY = 256 * 1024
 _DRAIN_SECONDS = 0.25
+# What vendors write around a token is rarely a hundred times as long as the token.
+_SENT_PER_KEPT = 128
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -28,8 +31,14 @@ class Reading(Protocol):
 
     complete: bool
 
+    @property
+    def size(self) -> int:
+        """About how many bytes are kept of it."""
+
     def take(self, data: bytes) -> Iterable[Chunk]:
-        """What one event adds. Raises a `ModelError` kind, or `DecodeError` for nonsense."""
+        """What one event adds, which may be a whole answer. Raises a `ModelError` kind, or
+        `DecodeError` for nonsense.
+        """
 
     def finish(self) -> Done:
         """The whole answer, or `ModelUnavailable` when the stream ended before it did."""
@@ -150,50 +159,60 @@ class Endpoint:
             total=None, connect=provider.connect_timeout, sock_read=provider.timeout
         )
         self._silence = provider.timeout
+        self._provider = card.provider
+        self._largest = card.answer_bytes
         self._session = session
         self.failures = Failures(card, (provider.api_key.reveal().strip(), *own.values()))
 
     async def stream(self, body: bytes, reading: Reading) -> AsyncIterator[Chunk]:
-        """Send `body` and give what `reading` makes of the answer, then its `Done`."""
-        events = self._cut()
+        """Send `body` and give what `reading` makes of the answer, then its `Done`.
+
+        Raises `TooLarge` when more than the card allows is kept of it.
+        """
+        # aiohttp writes bytes in one go, but a file piece by piece.
+        data = body if len(body) < _LARGE_BODY else io.BytesIO(body)
         try:
-            async with self._session.post(
-                self._url,
-                # aiohttp writes bytes in one go, but a file piece by piece.
-                data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
-                headers=self._headers,
-                timeout=self._timeout,
-                allow_redirects=False,  # the key is for this address alone
-            ) as response:
-                await self._check(response)
-                async for block in response.content.iter_any():
-                    for data in events.feed(block):
-                        for chunk in reading.take(data):
+            async with self._post(self._url, data, self._headers) as response:
+                await self._check(response, streamed=True)
+                async with aclosing(self._events(response)) as events:
+                    async for event in events:
+                        for chunk in reading.take(event):
                             yield chunk
-                    if reading.complete:
-                        await _drain(response)
-                        break
+                        if reading.size > self._largest:
+                            raise TooLarge(self._provider, reading.size)
+                        if reading.complete:
+                            await _drain(response)
+                            break
+            done = reading.finish()
         except (aiohttp.ClientError, OSError) as error:
             # Not `from error`: aiohttp's errors hold the request with the key in its headers.
             failure = self.failures.unavailable(self._broken(error))
             failure.sent = not isinstance(error, _NEVER_SENT)
             raise failure from None
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             why = f"sent an answer that makes no sense: {error}"
             raise self.failures.unavailable(why) from error
-        yield reading.finish()
+        yield done
+
+    async def _events(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+        """The events of an answer, or all of one that is not streamed."""
+        if response.content_type != self._media_type:
+            yield await _read(response, _LARGEST_EVENT)
+            raise self._other(response)  # who takes it for an answer asks for no more
+        cut = self._cut()
+        left = self._largest * _SENT_PER_KEPT
+        async for block in response.content.iter_any():
+            left -= len(block)
+            if left < 0:
+                raise self.failures.unavailable("sent very much without coming to an end")
+            for data in cut.feed(block):
+                yield data
 
     async def submit(self, form: aiohttp.FormData) -> bytes:
         """The whole answer to a form. Raises what a refusal means."""
         headers = {name: each for name, each in self._headers.items() if name != "Content-Type"}
         try:
-            async with self._session.post(
-                self._url,
-                data=form,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-            ) as response:
+            async with self._post(self._url, form, headers) as response:
                 await self._check(response)
                 return await _read(response, _LARGEST_ANSWER)
         except (aiohttp.ClientError, OSError) as error:
@@ -201,17 +220,25 @@ class Endpoint:
 
     async def ask(self, url: str, body: bytes) -> bytes:
         """The whole answer at another address of the same server; empty when it refuses."""
+        headers = {**self._headers, "Accept": "application/json"}
         try:
-            async with self._session.post(
-                url,
-                data=body,
-                headers={**self._headers, "Accept": "application/json"},
-                timeout=self._timeout,
-                allow_redirects=False,
-            ) as response:
-                return await _read(response, _LARGEST_ANSWER) if response.status == 200 else b""
+            async with self._post(url, body, headers) as response:
+                plain = response.status == 200 and not _packed(response)
+                return await _read(response, _LARGEST_ANSWER) if plain else b""
         except (aiohttp.ClientError, OSError) as error:
             raise self.failures.unavailable(self._broken(error)) from None
+
+    def _post(
+        self, url: URL | str, data: Any, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.post(
+            url,
+            data=data,
+            headers=headers,
+            timeout=self._timeout,
+            allow_redirects=False,  # the key is for this address alone
+            auto_decompress=False,  # a few bytes could unpack to more than there is memory
+        )
 
     def _broken(self, error: aiohttp.ClientError | OSError) -> str:
         """What happened to the connection."""
@@ -227,16 +254,25 @@ class Endpoint:
                 return f"{where}: {error.os_error}{self._advice}"
         return f"broke the connection off: {str(error) or type(error).__name__}"
 
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
-        """Return when an event stream begins, else raise what the answer means."""
-        if response.status == 200 and response.content_type == self._media_type:
-            return
-        fault = Fault.of_body(await _read(response, _LARGEST_ERROR))
+    async def _check(self, response: aiohttp.ClientResponse, *, streamed: bool = False) -> None:
+        """Return when an answer begins, else raise what there is instead.
+
+        Where it should be `streamed`, a server that cannot do so may give all of it at once.
+        """
+        packed = _packed(response)
         if response.status != 200:
-            raise self.failures.answered(response.status, fault, response.headers)
-        if fault.status:  # OpenRouter reports some failures of others with "200 OK"
-            raise self.failures.in_stream(fault)
-        raise self.failures.unavailable(
+            body = b"" if packed else await _read(response, _LARGEST_ERROR)
+            raise self.failures.answered(response.status, Fault.of_body(body), response.headers)
+        if packed:
+            raise self.failures.unavailable(
+                f"compressed its answer ({packed}), though it was asked not to"
+            )
+        kinds = (self._media_type, "application/json") if streamed else (self._media_type,)
+        if response.content_type not in kinds:
+            raise self._other(response)
+
+    def _other(self, response: aiohttp.ClientResponse) -> ModelUnavailable:
+        return self.failures.unavailable(
             f"answered with {response.content_type} instead of {self._media_type}; "
             "is its base_url right?"
         )
@@ -244,10 +280,16 @@ class Endpoint:
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     """The body, or its first bytes."""
-    body = b""
+    body = bytearray()
     while part := await response.content.read(most - len(body)):
         body += part
-    return body
+    return bytes(body)
+
+
+def _packed(response: aiohttp.ClientResponse) -> str:
+    """How the body is compressed; empty when it is not."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding[:40]
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

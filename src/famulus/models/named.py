@@ -243,6 +243,7 @@ class Models:
             local=local,
             tools=entry.tools,
             price=entry.price or known.price,
+            answer_bytes=self._config.limits.answer,
         )
         return Resolved(card, provider, entry)
 

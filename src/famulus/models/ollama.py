@@ -36,6 +36,7 @@ from famulus.models.conversation import arguments_of, content, lines_of, paired,
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, Lines, encoded
 from famulus.models.schema import Schemas
+from famulus.models.sized import PART_BYTES, size_of
 
 _VENDOR = "http://127.0.0.1:11434"
 _SMALLEST_WINDOW = 4096
@@ -319,8 +320,8 @@ class _Event(Struct, gc=False):
     message: _Message | None = None
     done: bool = False
     done_reason: str = ""
-    prompt_eval_count: int = 0
-    eval_count: int = 0
+    prompt_eval_count: Any = 0
+    eval_count: Any = 0
     error: Any = None
 
 
@@ -335,6 +336,7 @@ class _Reading:
 
     def __init__(self, card: ModelCard, position: int, failures: Failures) -> None:
         self.complete = False
+        self.size = 0
         self._card = card
         self._position = position
         self._failures = failures
@@ -356,9 +358,11 @@ class _Reading:
     def _grow(self, message: _Message) -> Iterator[Chunk]:
         if message.thinking:
             self._thoughts.append(message.thinking)
+            self.size += size_of(message.thinking)
             yield ReasoningDelta(message.thinking)
         if message.content:
             self._text.append(message.content)
+            self.size += size_of(message.content)
             yield TextDelta(message.content)
         for call in message.tool_calls or ():
             function = call.function or _Function()
@@ -366,6 +370,7 @@ class _Reading:
             written = bytes(function.arguments).decode()
             arguments = "{}" if written in ("", "null") else written
             self._calls.append(ToolCall(id_, function.name, arguments))
+            self.size += PART_BYTES + size_of(arguments)
 
     def finish(self) -> Done:
         if not self.complete:

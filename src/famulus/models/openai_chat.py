@@ -37,7 +37,9 @@ from famulus.models.conversation import (
 )
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
+from famulus.models.reasoning_details import Details
 from famulus.models.schema import Schemas
+from famulus.models.sized import PART_BYTES, size_of
 
 _VENDORS = {
     "openai": "https://api.openai.com/v1",
@@ -209,24 +211,27 @@ class _Delta(Struct, gc=False):
 
 
 class _Choice(Struct, gc=False):
+    """`message` is there instead of `delta` in an answer that is not streamed."""
+
     delta: _Delta | None = None
+    message: _Delta | None = None
     finish_reason: str | None = None
 
 
 class _PromptDetails(Struct, gc=False):
-    cached_tokens: int | None = None
+    cached_tokens: Any = None
 
 
 class _CompletionDetails(Struct, gc=False):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Any = None
 
 
 class _Usage(Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
-    cost: float | None = None
+    cost: Any = None
 
 
 class _Event(Struct, gc=False):
@@ -251,6 +256,7 @@ class _Call:
 class _Reading:
     def __init__(self, card: ModelCard, provider_type: str, failures: Failures) -> None:
         self.complete = False
+        self.size = 0
         self._card = card
         self._type = provider_type
         self._failures = failures
@@ -262,7 +268,7 @@ class _Reading:
         self._refused = False
         self._calls: list[_Call] = []
         self._open: dict[int | None, _Call] = {}
-        self._details: list[dict[str, Any]] = []
+        self._details = Details()
 
     def take(self, data: bytes) -> Iterable[Chunk]:
         if data.strip() == b"[DONE]":
@@ -280,18 +286,23 @@ class _Reading:
             self._stop = choice.finish_reason or self._stop
             if choice.delta is not None:
                 chunks += self._grow(choice.delta)
+            elif choice.message is not None:
+                chunks += self._grow(choice.message)
+                self.complete = True
         return chunks
 
     def _grow(self, delta: _Delta) -> Iterator[Chunk]:
         if thought := delta.reasoning_content or delta.reasoning:
             self._reasoning.append(thought)
+            self.size += size_of(thought)
             yield ReasoningDelta(thought)
         if delta.reasoning_details:
-            _merge(self._details, delta.reasoning_details)
+            self.size += self._details.add(delta.reasoning_details)
         if delta.refusal:
             self._refused = True
         if text := (delta.content or "") + (delta.refusal or ""):
             self._text.append(text)
+            self.size += size_of(text)
             yield TextDelta(text)
         for piece in delta.tool_calls or ():
             self._call(piece)
@@ -305,19 +316,22 @@ class _Reading:
         if call is None or other or again:
             call = self._open[piece.index] = _Call()
             self._calls.append(call)
+            self.size += PART_BYTES
         call.id = call.id or piece.id or ""
         call.name = call.name or function.name or ""
-        if isinstance(function.arguments, str):
-            call.pieces.append(function.arguments)
-        elif function.arguments is not None:
-            call.pieces.append(encoded(function.arguments).decode())
+        written = function.arguments
+        if written is not None and not isinstance(written, str):
+            written = encoded(written).decode()
+        if written:
+            call.pieces.append(written)
+            self.size += size_of(written)
 
     def finish(self) -> Done:
         if self._stop is None and not self.complete:
             raise self._failures.unavailable("broke its answer off in the middle")
         parts: list[Part] = []
-        if self._reasoning or self._details:
-            opaque = encoded(self._details).decode() if self._details else ""
+        opaque = self._details.text()
+        if self._reasoning or opaque:
             parts.append(Reasoning("".join(self._reasoning), self._type, opaque))
         if self._text:
             parts.append(Text("".join(self._text), Origin.ASSISTANT))
@@ -346,18 +360,3 @@ class _Reading:
         if self._stop == "length":
             return "length"
         return "tool_calls" if self._calls else "stop"
-
-
-def _merge(details: list[dict[str, Any]], more: list[dict[str, Any]]) -> None:
-    """Join OpenRouter's pieces of a thought, which it wants back as whole ones."""
-    for piece in more:
-        last = details[-1] if details else {}
-        if not all(piece.get(key) == last.get(key, piece) for key in ("type", "index")):
-            details.append(dict(piece))
-            continue
-        for key, value in piece.items():
-            grows = key in ("text", "summary") and isinstance(value, str)
-            if grows and isinstance(last.get(key), str):
-                last[key] += value
-            elif value is not None:
-                last[key] = value

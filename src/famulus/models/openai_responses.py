@@ -39,6 +39,7 @@ from famulus.models.conversation import (
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, encoded
 from famulus.models.schema import Schemas
+from famulus.models.sized import PART_BYTES, size_of
 from famulus.models.strict import is_strict
 
 _VENDOR = "https://api.openai.com/v1"
@@ -201,17 +202,17 @@ def _shown(piece: Shown) -> dict[str, Any]:
 
 
 class _InputDetails(Struct, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
 
 
 class _OutputDetails(Struct, gc=False):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Any = None
 
 
 class _Usage(Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Any = None
+    output_tokens: Any = None
     input_tokens_details: _InputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
 
@@ -230,9 +231,12 @@ class _Response(Struct, gc=False):
 
 
 class _Event(Struct, gc=False):
-    """Any event: the vendor adds kinds, and those we do not know are passed over."""
+    """Any event: the vendor adds kinds, and those we do not know are passed over. `object` says
+    that it is an answer that is not streamed.
+    """
 
-    type: str
+    type: str = ""
+    object: str = ""
     output_index: int = 0
     summary_index: int = 0
     delta: Any = None
@@ -256,12 +260,15 @@ class _Item(Struct, gc=False):
 
 
 _EVENT = msgspec.json.Decoder(_Event)
+_RESPONSE = msgspec.json.Decoder(_Response)
 _ITEM = msgspec.json.Decoder(_Item)
 
 
 class _Reading:
     def __init__(self, card: ModelCard, thinker: str, failures: Failures) -> None:
         self.complete = False
+        self._streamed = 0
+        self._kept = 0
         self._card = card
         self._thinker = thinker
         self._failures = failures
@@ -269,10 +276,17 @@ class _Reading:
         self._refused = False
         self._response = _Response()
 
+    @property
+    def size(self) -> int:
+        """What was streamed comes once more in the items."""
+        return max(self._streamed, self._kept)
+
     def take(self, data: bytes) -> Iterable[Chunk]:
         if data.strip() == b"[DONE]":  # other servers end like the older format
             return ()
         event = _EVENT.decode(data)
+        if isinstance(event.delta, str):
+            self._streamed += size_of(event.delta)
         match event:
             case _Event(type="response.output_text.delta", delta=str() as text):
                 return (TextDelta(text),)
@@ -287,7 +301,7 @@ class _Reading:
             case _Event(type="response.reasoning_summary_part.added") if event.summary_index:
                 return (ReasoningDelta("\n\n"),)
             case _Event(type="response.output_item.done"):
-                self._parts[event.output_index] = self._part(event.item)
+                self._keep(event.output_index, event.item)
             case _Event(
                 type="response.completed" | "response.incomplete" | "response.failed",
                 response=_Response() as response,
@@ -295,13 +309,22 @@ class _Reading:
                 self._end(response)
             case _Event(type="error"):
                 raise self._failures.in_stream(_fault(msgspec.json.decode(data)))
+            case _Event(object="response"):
+                self._end(_RESPONSE.decode(data))
+                said = (part for part in self._parts.values() if isinstance(part, Text))
+                return [TextDelta(part.text) for part in said]
         return ()
+
+    def _keep(self, index: int, item: msgspec.Raw) -> None:
+        self._kept += PART_BYTES + len(bytes(item))
+        self._parts[index] = self._part(item)
 
     def _end(self, response: _Response) -> None:
         if response.error or response.status == "failed":
             raise self._failures.in_stream(_fault(response.error))
         if not self._parts:  # a server that gives only the whole answer
-            self._parts = dict(enumerate(map(self._part, response.output)))
+            for index, item in enumerate(response.output):
+                self._keep(index, item)
         self._response = response
         self.complete = True
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from famulus.core.config import ModelEntry, Provider
 from famulus.core.errors import ConfigError, ModelRejected
 from famulus.core.protocols import Chunk, Model, ModelCard, Request
+from famulus.models.sized import Sized
 from famulus.models.streamed import streamed
 from famulus.models.vendors import VENDORS, WELL_KNOWN
 
@@ -29,7 +30,10 @@ class Resolved(NamedTuple):
 
 
 class Later:
-    """A model whose wire is imported and built when it is asked for the first time."""
+    """A model whose wire is imported and built when it is asked for the first time.
+
+    Whoever's wire it is, its answers have the size that the card allows.
+    """
 
     def __init__(
         self, resolved: Resolved, session: Session, find: "Callable[[str], Wire] | None" = None
@@ -43,9 +47,8 @@ class Later:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         if self._model is None:
             try:
-                self._model = self._find(self._resolved.provider.type)(
-                    *self._resolved, self._session()
-                )
+                build = self._find(self._resolved.provider.type)
+                self._model = Sized(build(*self._resolved, self._session()))
             except ConfigError as error:
                 raise ModelRejected(str(error), provider=self.card.provider) from error
         async with streamed(self._model, request) as chunks:
