@@ -25,6 +25,7 @@ from famulus.core.loading import Loaded
 from famulus.core.messages import SessionKey
 from famulus.core.plugins import Services, Unavailable
 from famulus.core.protocols import Channel, Deliver, Ledger, Model, Tool, Watcher
+from famulus.engine.abandoned import stop_abandoned
 from famulus.engine.embedded import Embedded
 from famulus.gateway.attachments import Attachments
 from famulus.gateway.commands import Slash
@@ -92,16 +93,29 @@ class Assistant:
 
 @asynccontextmanager
 async def assistant(
-    loaded: Loaded, *, home: Path, own: Sequence[Channel] = (), lock_wait_seconds: float = 0.0
+    loaded: Loaded,
+    *,
+    home: Path,
+    own: Sequence[Channel] = (),
+    only: str = "",
+    lock_wait_seconds: float = 0.0,
 ) -> AsyncIterator[Assistant]:
     """A running assistant. `own` are channels that the caller drives, such as the terminal.
+
+    With `only` it works for this one of them, for as long as a command lives: other channels stay
+    closed, and what is open in their chats, with the timers, waits for a gateway.
 
     Leaving gives running turns time to end; what does not end resumes at the next start.
     """
     async with AsyncExitStack() as stack:
-        app = await _build(stack, loaded, home, own, lock_wait_seconds)
+        app = await _build(
+            stack, loaded, home, own=own, only=only, lock_wait_seconds=lock_wait_seconds
+        )
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(app.engine.run()), group.create_task(app.delivery.run())]
+            running = [
+                group.create_task(app.engine.run(resume=not only)),
+                group.create_task(app.delivery.run(only)),
+            ]
             receiving = [
                 group.create_task(supervise(channel, _deliver(app, channel), clock=app.clock))
                 for channel in app.channels.values()
@@ -120,7 +134,9 @@ async def _build(
     stack: AsyncExitStack,
     loaded: Loaded,
     home: Path,
+    *,
     own: Sequence[Channel],
+    only: str,
     lock_wait_seconds: float,
 ) -> Assistant:
     config, clock = loaded.config, Clock()
@@ -183,7 +199,7 @@ async def _build(
     )
 
     channels: dict[str, Channel] = {
-        channel.name: channel for channel in (*own, *_channels(config, clock))
+        channel.name: channel for channel in (*own, *(() if only else _channels(config, clock)))
     }
     watchers = {name: each for name, each in channels.items() if isinstance(each, Watcher)}
     observers: list[Callable[[Event], None]] = []
@@ -211,6 +227,11 @@ async def _build(
             at=call.at.timestamp(),
         ),
     )
+    # On a server's database another process may be driving them.
+    if only and path:
+        await stop_abandoned(
+            database, only, lambda turn: slash.end(turn, "stopped", ""), clock=clock
+        )
     engine = Embedded(
         Carrying(database, budget),
         slash,

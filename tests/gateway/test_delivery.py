@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from famulus.core.clock import Clock
-from famulus.core.errors import ChannelError, SendLater, SendRejected, Unreachable
+from famulus.core.errors import (
+    ChannelError,
+    SendLater,
+    SendRejected,
+    StoreUnavailable,
+    Unreachable,
+)
 from famulus.core.messages import Origin, Outbound, Text
 from famulus.engine import journal
 from famulus.gateway.delivery import Delivery
@@ -50,8 +56,42 @@ class Screen(Post):
 
 
 class Quick(Clock):
+    """A clock whose sleeps take no time, but move its hands."""
+
+    def __init__(self):
+        self.slept = 0.0
+
+    def monotonic(self):
+        return self.slept
+
     async def sleep(self, seconds):
         await asyncio.sleep(0.001)
+        self.slept += seconds
+
+
+class Picky(Post):
+    """A channel that does with each reply what `fates` says, always the same."""
+
+    def __init__(self, **fates):
+        super().__init__()
+        self.fates = fates
+        self.seen = set()
+
+    async def send(self, outbound):
+        self.seen.add(outbound.text)
+        if error := self.fates.get(outbound.text):
+            self.tried += 1
+            raise error
+        return await super().send(outbound)
+
+
+class Postbox(Picky):
+    """One that shows turns."""
+
+    name = "screen"
+
+    def watch(self, event):
+        pass
 
 
 def outbound(text, *, channel="post", chat="1", quiet=False, seconds=60):
@@ -72,11 +112,12 @@ def out(tmp_path):
     @asynccontextmanager
     async def running(*channels):
         async with SQLite(tmp_path / "famulus.db") as database:
-            delivery = Delivery(database, {each.name: each for each in channels}, clock=Quick())
+            clock = Quick()
+            delivery = Delivery(database, {each.name: each for each in channels}, clock=clock)
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(delivery.run())
                 try:
-                    yield Out(delivery, database)
+                    yield Out(delivery, database, clock)
                 finally:
                     task.cancel()
 
@@ -84,7 +125,8 @@ def out(tmp_path):
 
 
 class Out:
-    def __init__(self, delivery, database):
+    def __init__(self, delivery, database, clock):
+        self.clock = clock
         self.delivery = delivery
         self.database = database
 
@@ -181,6 +223,85 @@ async def test_a_reply_waits_for_somebody_to_read_it(out):
                 await asyncio.sleep(0.005)
         await sending.until(reply, "sent")
     assert channel.sent == ["x"]
+
+
+async def test_a_reply_whose_reader_has_left_does_not_hold_up_the_one_behind_it(out):
+    channel = Postbox(a=Unreachable("its reader has left"))
+    a, b = outbound("a", channel="screen"), outbound("b", channel="screen")
+    async with out(channel) as sending:
+        await sending.put(a)
+        await sending.put(b)
+        await sending.until(b, "sent")
+        assert (await sending.state(a))[0] == "pending"
+
+
+async def test_replies_that_waited_for_a_reader_come_in_order_when_one_is_there(out):
+    channel = Postbox(**dict.fromkeys("abc", Unreachable("nobody")))
+    replies = [outbound(text, channel="screen") for text in "abc"]
+    async with out(channel) as sending:
+        for reply in replies:
+            await sending.put(reply)
+        async with asyncio.timeout(5):
+            while "c" not in channel.seen:
+                await asyncio.sleep(0.005)
+        channel.fates.clear()
+        sending.delivery.poke("screen", "1")
+        await sending.until(replies[-1], "sent")
+    assert channel.sent == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("error", [ChannelError("400"), SendLater("busy"), RuntimeError("a bug")])
+async def test_a_reply_that_never_gets_through_holds_up_the_others_for_a_while_only(out, error):
+    channel = Picky(poison=error)
+    poison, good = outbound("poison"), outbound("good")
+    async with out(channel) as sending:
+        await sending.put(poison)
+        await sending.put(good)
+        await sending.until(good, "sent")
+        assert (await sending.state(poison))[0] == "sending"
+    assert channel.tried > 3
+
+
+async def test_after_a_long_outage_replies_come_in_order(out):
+    class Away(Post):
+        async def send(self, outbound):
+            if sending.clock.slept < 3600:
+                raise ChannelError("down")
+            return await super().send(outbound)
+
+    channel, replies = Away(), [outbound(str(n), seconds=7200) for n in range(3)]
+    async with out(channel) as sending:
+        for reply in replies:
+            await sending.put(reply)
+        await sending.until(replies[-1], "sent")
+    assert channel.sent == ["0", "1", "2"]
+
+
+async def test_a_fault_in_a_channel_ends_neither_the_delivery_nor_other_chats(out):
+    channel = Picky(bad=RuntimeError("a bug"))
+    other = outbound("good", chat="2")
+    async with out(channel) as sending:
+        await sending.put(outbound("bad"))
+        while not channel.tried:
+            await asyncio.sleep(0.005)
+        await sending.put(other)
+        await sending.until(other, "sent")
+
+
+async def test_a_reply_that_was_sent_is_not_sent_again_because_the_database_was_away(out):
+    channel, reply = Post(), outbound("once")
+    async with out(channel) as sending:
+        real, failures = sending.database.transaction, [StoreUnavailable("away")] * 3
+
+        async def transaction(statements, **options):
+            if failures and statements[0].parameters.get("status") == "sent":
+                raise failures.pop()
+            return await real(statements, **options)
+
+        sending.database.transaction = transaction
+        await sending.put(reply)
+        await sending.until(reply, "sent")
+    assert channel.sent == ["once"]
 
 
 async def test_a_quiet_reply_is_only_for_channels_that_show_turns(out):

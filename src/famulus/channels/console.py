@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from famulus.core.errors import Unreachable
 from famulus.core.events import Delta, Event, ToolFinished, ToolStarted
 from famulus.core.messages import Inbound, Origin, Outbound, Part, SessionKey, Text
 from famulus.core.protocols import Deliver
@@ -30,9 +29,9 @@ class Console:
         waiting = self._mine.get(outbound.turn_id)
         if waiting is None:
             # An answer that an earlier command did not live to see would confuse this one's reader;
-            # it is in the session's history.
-            raise Unreachable("that command is gone")
-        if not waiting.done():
+            # it is in the session's history, and nobody will ever come for it.
+            return "its command is gone"
+        if not waiting.done() and outbound.id == outbound.turn_id:
             waiting.set_result(outbound)
         return ""
 

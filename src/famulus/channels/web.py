@@ -223,13 +223,12 @@ class Web:
     # ------------------------------------------------------------ out
 
     async def send(self, outbound: Outbound) -> str:
-        frame = self.reply(outbound)
         chat = (outbound.channel, outbound.chat_id)
         keys = [(chat, message_id) for message_id in outbound.answers]
         by_request = any(key in self._waiting or key in self._answered for key in keys)
         readers = [*self._feeds.get(chat, ())]
         if readers:
-            receipt = _Receipt(len(readers))
+            frame, receipt = self.reply(outbound), _Receipt(len(readers))
             for feed in readers:
                 feed.put(frame, receipt)
             if await receipt.written:

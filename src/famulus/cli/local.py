@@ -18,7 +18,13 @@ _LOCK_SECONDS = 30.0
 @asynccontextmanager
 async def local(loaded: Loaded, home: Path, *, show: Show | None) -> AsyncIterator["Local"]:
     console = Console(show=show)
-    async with assistant(loaded, home=home, own=[console], lock_wait_seconds=_LOCK_SECONDS) as app:
+    async with assistant(
+        loaded,
+        home=home,
+        own=[console],
+        only=console.name,
+        lock_wait_seconds=_LOCK_SECONDS,
+    ) as app:
         yield Local(app, console)
 
 

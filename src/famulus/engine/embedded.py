@@ -176,14 +176,15 @@ class Embedded:
 
     # ------------------------------------------------------------ driving
 
-    async def run(self) -> None:
+    async def run(self, *, resume: bool = True) -> None:
+        """As an `Engine` does; without `resume`, only the turns that are accepted here."""
         async with asyncio.TaskGroup() as group:
-            for entry in await journal.open_turns(self._database):
+            for entry in await journal.open_turns(self._database) if resume else ():
                 self._lanes.put(entry)
             self._group = group
             try:
                 self._pump()
-                await self._timers.run()
+                await (self._timers.run() if resume else asyncio.Event().wait())
             finally:
                 self._group = None  # nothing is started while the running turns are cancelled
 

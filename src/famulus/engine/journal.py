@@ -268,9 +268,14 @@ _ENTRY = (
 )
 
 
-async def open_turns(database: Database) -> list[Entry]:
-    """Turns that wait or were running when the last process ended, oldest first."""
-    return [_entry(row) for row in await database.fetch(f"{_ENTRY} order by seq")]
+async def open_turns(database: Database, channel: str = "") -> list[Entry]:
+    """Turns that wait or were running when the last process ended, oldest first; all of them, or
+    those of one channel.
+    """
+    rows = await database.fetch(
+        f"{_ENTRY} and (channel = :name or :name = '') order by seq", name=channel
+    )
+    return [_entry(row) for row in rows]
 
 
 async def open_turn(database: Database, turn: str) -> Entry | None:
@@ -319,10 +324,12 @@ async def steps(database: Database, turn: str) -> dict[int, Recorded]:
     }
 
 
-async def open_outbox(database: Database) -> list[Outbound]:
-    """Replies that may not have been delivered, oldest first."""
+async def open_outbox(database: Database, channel: str = "") -> list[Outbound]:
+    """Replies that may not have been delivered, oldest first; all of them, or one channel's."""
     rows = await database.fetch(
-        "select payload from outbox where status in ('pending', 'sending') order by created, id"
+        "select payload from outbox where status in ('pending', 'sending')"
+        " and (channel = :name or :name = '') order by created, id",
+        name=channel,
     )
     return [_decode_outbound(row["payload"]) for row in rows]
 

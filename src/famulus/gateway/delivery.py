@@ -1,12 +1,12 @@
 """The one way out: from the outbox to the channel, in order for each chat.
 
 A reply is marked before and after it is sent. What a crash left unsent is sent at the next start,
-unless it has expired: nothing old is sent again.
+unless it has expired: nothing old is sent again. One that nobody can take now lets those behind it
+pass, and one that fails again and again holds them up for a while only.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,12 +21,32 @@ from famulus.store.database import Database
 log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+# A channel that is away for less keeps its order whatever happens.
+_HOLD_SECONDS = 300.0
+# Longer than any upload: a `send` that never returns would hold up its chat for ever.
+_SEND_SECONDS = 120.0
+
+
+@dataclass(slots=True, eq=False)
+class _Reply:
+    """A reply on its way. `failing_since` is when it failed first, `receipt` what the channel gave
+    when it was sent, so that only the mark is made again.
+    """
+
+    outbound: Outbound
+    tries: int = 0
+    failing_since: float = 0.0
+    receipt: str | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Chat:
-    waiting: deque[Outbound] = field(default_factory=deque)
+    """`poked`: somebody came while a round was under way, so that it begins anew."""
+
+    waiting: list[_Reply] = field(default_factory=list)
     sending: bool = False
+    poked: bool = False
+    pause: asyncio.Task[None] | None = None
 
 
 class Delivery:
@@ -49,18 +69,22 @@ class Delivery:
         """Send a reply that is on disk. Returns at once."""
         key = (outbound.channel, outbound.chat_id)
         chat = self._chats.setdefault(key, _Chat())
-        if all(each.id != outbound.id for each in chat.waiting):
-            chat.waiting.append(outbound)
+        if all(each.outbound.id != outbound.id for each in chat.waiting):
+            chat.waiting.append(_Reply(outbound))
         self._start(key)
 
     def poke(self, channel: str, chat_id: str) -> None:
         """Somebody can be reached again in this chat."""
-        if (channel, chat_id) in self._chats:
+        if chat := self._chats.get((channel, chat_id)):
+            chat.poked = True
+            if chat.pause:
+                chat.pause.cancel()
             self._start((channel, chat_id))
 
-    async def run(self) -> None:
+    async def run(self, channel: str = "") -> None:
+        """Send until cancelled; what an earlier process left too, all of it or one channel's."""
         async with asyncio.TaskGroup() as group:
-            for outbound in await journal.open_outbox(self._database):
+            for outbound in await journal.open_outbox(self._database, channel):
                 self.put(outbound)
             self._group = group
             try:
@@ -88,58 +112,97 @@ class Delivery:
 
     async def _empty(self, key: tuple[str, str], chat: _Chat) -> None:
         try:
-            while chat.waiting:
-                outbound = chat.waiting[0]
-                correlation.set(outbound.correlation_id)
-                if not await self._deliver(outbound):
-                    return
-                chat.waiting.popleft()
-            self._chats.pop(key, None)
+            while (seconds := await self._round(chat)) is not None:
+                await self._wait(chat, seconds)
+            if not chat.waiting:
+                self._chats.pop(key, None)
         finally:
             chat.sending = False
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
 
-    async def _deliver(self, outbound: Outbound) -> bool:
-        """Send one reply; False when nobody can be reached, so that the chat waits."""
-        tries = 0
-        while outbound.expires_at > self._clock.now():
+    async def _round(self, chat: _Chat) -> float | None:
+        """Try what waits, in its order. Returns in how many seconds to try again; None when all
+        is sent, or waits for somebody who can be reached.
+        """
+        chat.poked = False
+        again: float | None = None
+        position = 0
+        while position < len(chat.waiting):
+            reply = chat.waiting[position]
+            correlation.set(reply.outbound.correlation_id)
             try:
-                return await self._send(outbound)
-            except SendRejected as error:
-                log.error("the platform refused a reply id=%s error=%s", outbound.id, error)
-                await self._mark(outbound, "failed", receipt=str(error))
-                return True
-            except (ChannelError, StoreError, OSError, TimeoutError) as error:
-                wait = _AGAIN_SECONDS[min(tries, len(_AGAIN_SECONDS) - 1)]
-                if isinstance(error, SendLater):
-                    wait = max(wait, error.retry_after_seconds)
-                log.warning("a reply waits id=%s error=%s seconds=%g", outbound.id, error, wait)
-                tries += 1
-                await self._clock.sleep(wait)
-        log.warning("a reply expired id=%s", outbound.id)
-        await self._mark(outbound, "expired")
-        return True
+                settled = await self._deliver(reply)
+            except Exception as error:  # noqa: BLE001 - a channel's fault must not end the others
+                again = self._failed(reply, error)
+                if self._clock.monotonic() - reply.failing_since < _HOLD_SECONDS:
+                    return again
+                settled = False
+            if settled:
+                del chat.waiting[position]
+            else:
+                position += 1
+            if chat.poked:
+                chat.poked, again, position = False, None, 0
+        return again
 
-    async def _send(self, outbound: Outbound) -> bool:
-        channel = self._channels.get(outbound.channel)
-        if channel is None:
+    def _failed(self, reply: _Reply, error: Exception) -> float:
+        """Note that a reply did not get through; in how many seconds to try it again."""
+        if not reply.tries:
+            reply.failing_since = self._clock.monotonic()
+        wait = _AGAIN_SECONDS[min(reply.tries, len(_AGAIN_SECONDS) - 1)]
+        if isinstance(error, SendLater):
+            wait = max(wait, error.retry_after_seconds)
+        reply.tries += 1
+        known = isinstance(error, ChannelError | StoreError | OSError)
+        log.warning(
+            "a reply waits id=%s error=%s seconds=%g",
+            reply.outbound.id,
+            error if known else repr(error),
+            wait,
+            exc_info=None if known else error,
+        )
+        return wait
+
+    async def _wait(self, chat: _Chat, seconds: float) -> None:
+        """Wait, unless somebody comes."""
+        async with asyncio.TaskGroup() as group:
+            chat.pause = group.create_task(self._clock.sleep(seconds))
+        chat.pause = None
+
+    async def _deliver(self, reply: _Reply) -> bool:
+        """Send one reply, or give it up for good; False when nobody can take it now."""
+        outbound = reply.outbound
+        if reply.receipt is None and outbound.expires_at <= self._clock.now():
+            log.warning("a reply expired id=%s", outbound.id)
+            await self._mark(outbound, "expired")
+            return True
+        try:
+            if reply.receipt is None:
+                reply.receipt = await self._send(outbound)
+        except Unreachable:
             return False
-        shows_turns = outbound.channel in self._watchers
-        receipt = ""
-        if not (outbound.quiet and not shows_turns):
-            if not shows_turns:
-                # One that shows turns knows a reply by its turn; elsewhere a crash between the
-                # two marks is the only trace of a reply that may have been sent.
-                await self._mark(outbound, "sending")
-            try:
-                receipt = await channel.send(outbound)
-            except Unreachable:
-                return False
-        await self._mark(outbound, "sent", receipt=receipt)
+        except SendRejected as error:
+            log.error("the platform refused a reply id=%s error=%s", outbound.id, error)
+            await self._mark(outbound, "failed", receipt=str(error))
+            return True
+        await self._mark(outbound, "sent", receipt=reply.receipt)
         log.info("sent id=%s", outbound.id)
         return True
+
+    async def _send(self, outbound: Outbound) -> str:
+        channel = self._channels.get(outbound.channel)
+        if channel is None:
+            raise Unreachable("its channel does not run here")
+        if outbound.channel not in self._watchers:
+            if outbound.quiet:
+                return ""
+            # One that shows turns knows a reply by its turn; elsewhere a crash between the two
+            # marks is the only trace of a reply that may have been sent.
+            await self._mark(outbound, "sending")
+        async with asyncio.timeout(_SEND_SECONDS):
+            return await channel.send(outbound)
 
     async def _mark(self, outbound: Outbound, status: str, *, receipt: str = "") -> None:
         await self._database.transaction([journal.mark(outbound.id, status, receipt=receipt)])

@@ -1,0 +1,53 @@
+"""Turns that nobody waits for any more, and that no start will go on with."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from famulus.core.clock import Clock
+from famulus.core.errors import StoreError
+from famulus.engine import journal
+from famulus.engine.turns import Closing, Superseded, Turn
+from famulus.store.database import Database
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 5.0
+
+
+async def stop_abandoned(
+    database: Database, channel: str, close: Callable[[Turn], Closing], *, clock: Clock
+) -> None:
+    """End as stopped what an earlier process left open in a channel's chats. Nothing is called
+    or done again, and nobody is told: it stands in the conversation. No other process may be
+    driving these turns.
+    """
+    for entry in await journal.open_turns(database, channel):
+        try:
+            # A full disk would be waited for, and whoever starts now says that better.
+            async with asyncio.timeout(_SECONDS):
+                await _stop(database, entry, close, clock)
+        except (StoreError, Superseded, TimeoutError) as error:
+            log.warning("an abandoned turn stays open turn=%s error=%s", entry.id, error)
+
+
+async def _stop(
+    database: Database, entry: journal.Entry, close: Callable[[Turn], Closing], clock: Clock
+) -> None:
+    attempt, now = entry.attempt + 1, clock.now().timestamp()
+    turn = Turn(
+        replace(entry, attempt=attempt, strikes=0),
+        database=database,
+        clock=clock,
+        inbounds=[entry.inbound, *await journal.joined_inbounds(database, entry.id)],
+        recorded={},
+        emit=lambda _: None,
+        send=lambda _: None,
+        steer=lambda: (),
+        outbox_expiry_seconds=0,
+    )
+    await database.transaction([journal.start(entry.id, attempt=attempt, now=now)])
+    await turn.finish(close(turn), status="stopped")
+    await database.transaction([journal.mark(entry.id, "expired")])
