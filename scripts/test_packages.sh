@@ -4,10 +4,11 @@
 # sudo that asks for no password. Elsewhere the tests that need it are skipped and say so.
 set -eu
 
-packages="bubblewrap chromium fonts-dejavu-core postgresql"
+# Playwright's own Node needs libatomic.
+packages="bubblewrap chromium fonts-dejavu-core libatomic1 postgresql"
 os=$(. /etc/os-release 2>/dev/null && echo "$ID ${ID_LIKE-}") || os=
 case " $os " in
-*" ubuntu "*) packages="bubblewrap fonts-dejavu-core postgresql" ;; # its Chromium is a snap
+*" ubuntu "*) packages="bubblewrap postgresql" ;; # its Chromium is a snap
 *" debian "*) ;;
 *) exit 0 ;;
 esac

@@ -18,13 +18,17 @@ def browser(lacking: Callable[[str], NoReturn]) -> Iterator[Browser]:
     if not chromium:
         lacking("Chromium is not installed: apt install chromium")
     expect.set_options(timeout=WAIT_MS)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--use-fake-device-for-media-stream"],
-        )
-        yield running
-        running.close()
+    try:
+        playwright = sync_playwright().start()
+    except Exception as error:  # noqa: BLE001 - it names no kind for a driver that cannot start
+        lacking(f"Playwright does not start here: {error}")
+    running = playwright.chromium.launch(
+        executable_path=chromium,
+        args=["--no-sandbox", "--use-fake-device-for-media-stream"],
+    )
+    yield running
+    running.close()
+    playwright.stop()
 
 
 @pytest.fixture

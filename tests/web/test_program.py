@@ -85,6 +85,7 @@ def test_the_first_minute_with_the_real_program(window: Page, login_link: str) -
     expect(window.get_by_label("Password")).to_be_visible()
 
 
+@pytest.mark.usefixtures("bwrap")  # one of the examples runs a command
 def test_every_example_of_the_empty_page_gets_an_answer(window: Page, login_link: str) -> None:
     window.goto(login_link)
     buttons = window.locator("#examples button")
