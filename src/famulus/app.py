@@ -54,6 +54,9 @@ from famulus.tools import shell, web_fetch
 if TYPE_CHECKING:
     import aiohttp
 
+WORKSPACE = "workspace"
+"""The folder of the home that tools work in."""
+
 _SENDING_SECONDS = 5.0
 _ORPHANED_SECONDS = 3600.0
 
@@ -140,7 +143,7 @@ async def _build(
     lock_wait_seconds: float,
 ) -> Assistant:
     config, clock = loaded.config, Clock()
-    workspace = home / "workspace"
+    workspace = home / WORKSPACE
     release_templates(workspace)
     if path := sqlite_path(config.storage.url, home):
         stack.enter_context(hold(path, wait_seconds=lock_wait_seconds))
@@ -175,11 +178,7 @@ async def _build(
     keeps = any(rule.class_ == "local" for rule in config.router.rules)
     agent = Agent(
         replace(config.agent, compaction=config.agent.compaction and not keeps),
-        prompt=Prompt(
-            name=config.agent.name,
-            workspace=workspace,
-            folder=home / config.agent.prompts if config.agent.prompts else None,
-        ),
+        prompt=prompts(config, home),
         history=History(
             sessions=sessions,
             messages=messages,
@@ -270,6 +269,15 @@ async def _build(
     )
 
 
+def prompts(config: Config, home: Path) -> Prompt:
+    """Raises `ConfigError` for a folder of prompts that cannot be used."""
+    return Prompt(
+        name=config.agent.name,
+        workspace=home / WORKSPACE,
+        folder=home / config.agent.prompts if config.agent.prompts else None,
+    )
+
+
 def _notify(emit: Callable[[Event], None], call: Call, text: str) -> None:
     """Tell the chat that a call was made for, if there is one."""
     if call.session:
@@ -350,6 +358,8 @@ def _channels(config: Config, clock: Clock) -> list[Channel]:
     """The channels that are written down and enabled."""
     built: list[Channel] = []
     for name in config.channels:
+        if name in OWNED:
+            continue  # whoever starts the assistant brings them; a section of theirs adds no other
         plugin = plugins.find("channels", name)
         section = config.plugin_settings("channels", name, plugins.settings_type(plugin))
         if getattr(section, "enabled", True) and hasattr(plugin, "build"):

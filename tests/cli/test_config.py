@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 import tomllib
@@ -118,6 +119,48 @@ def test_schema_prints_json() -> None:
             '[agent]\ntools_allow = ["calc*", "read_fil"]',
             '2: agent.tools_allow[1]: no tool matches "read_fil". Did you mean read_file?',
         ),
+        ('[agent]\ntools_deny = ["shel"]', '2: agent.tools_deny[0]: no tool matches "shel"'),
+        (
+            '[router]\nlocal_tools = ["calculater"]',
+            '2: router.local_tools[0]: no tool matches "calculater". Did you mean calculator?',
+        ),
+        (
+            '[models.a]\nprovider = "offline"\nid = "a"\ntools = ["x_*"]',
+            '4: models.a.tools[0]: no tool matches "x_*"',
+        ),
+        ('[agent]\nprompts = "nope"', "2: agent.prompts: cannot read"),
+        ('[server]\nhost = "no.such.invalid"\npassword = "x"', "2: server.host is no.such.invalid"),
+        (
+            '[server]\nhost = "192.0.2.1"\npassword = "x"',
+            "2: server.host is 192.0.2.1, which is no address of this machine",
+        ),
+        ('[server]\npassword = "$argon2bogus"', "2: server.password begins like an argon2 hash"),
+        ('[server]\npublic_url = "not a url"', "2: server.public_url is no web address"),
+        ('[providers.x]\napi_key = "enc:abcdef"', "2: providers.x.api_key is sealed (enc:…)"),
+        ('[providers.x]\nbase_url = "htp://foo"', "2: providers.x.base_url is no address of an"),
+        ("[agent]\nturn_timeout = 0", "2: agent.turn_timeout must be a duration"),
+        ("[agent]\ntool_timeout = 0", "2: agent.tool_timeout must be a duration"),
+        ("[tools.shell]\ntimeout = 0", "2: tools.shell.timeout must be a duration"),
+        ("[limits]\nmessage = 0", "2: limits.message must be a size"),
+        ("[limits]\nbody = 1", "2: limits.body must be a size"),
+        ("[limits]\nframe = 0", "2: limits.frame must be a size"),
+        ('[limits]\nupload = "30MB"', "2: limits.upload is larger than limits.body, so no file"),
+        (
+            '[limits]\nmessage = "2MB"',
+            "2: limits.message is larger than limits.frame, so the web chat could not send",
+        ),
+        ('[limits]\n\nframe = "4KiB"', "3: limits.frame: limits.message is larger than"),
+        (
+            '[tools.current_datetime]\ntimezone = "Mars/Base"',
+            "2: tools.current_datetime.timezone is 'Mars/Base', which is no time zone",
+        ),
+        ('[tools.web]\nallow_hosts = ["foo"]', "2: tools.web.allow_hosts[0] is 'foo', but must be"),
+        (
+            '[storage]\nurl = "sqlite:////no/such/f.db"',
+            "2: storage.url: the folder /no/such is not",
+        ),
+        ('[storage]\nurl = "sqlite:////tmp"', "2: storage.url: names a folder"),
+        ("[channels.web]\nenabled = false", "2: channels.web.enabled is not a setting"),
     ],
 )
 def test_check_finds_what_a_start_would_stop_at(
@@ -161,5 +204,67 @@ def test_a_provider_of_an_unknown_type_stops_the_start(folder: Path) -> None:
     (folder / "famulus.toml").write_text('[providers.x]\ntype = "antropic"')
     done = famulus("ask", "hello")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith('providers.x.type is "antropic", which is no type of provider.')
+    assert done.stderr.startswith(
+        'famulus.toml:2: providers.x.type is "antropic", which is no type of provider.'
+    )
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[agent]\nmodel = "nonsense"',
+        '[agent]\nprompts = "nope"',
+        '[agent]\ntools_deny = ["shel"]',
+        '[server]\nhost = "no.such.invalid"\npassword = "x"',
+        "[limits]\nframe = 0",
+    ],
+)
+def test_a_start_stops_with_the_words_of_the_check(folder: Path, text: str) -> None:
+    (folder / "famulus.toml").write_text(text)
+    checked, served = famulus("config", "check"), famulus("serve")
+    assert (served.returncode, served.stdout) == (1, "")
+    assert served.stderr == checked.stderr != ""
+
+
+def test_ask_stops_with_the_words_of_the_check(folder: Path) -> None:
+    (folder / "famulus.toml").write_text('[agent]\nfallbacks = ["nonsense"]')
+    assert famulus("ask", "hello").stderr == famulus("config", "check").stderr != ""
+
+
+def test_a_list_of_ids_is_checked_entry_by_entry(folder: Path) -> None:
+    package = folder / "installed" / "gadget-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: gadget\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[famulus.channels]\ngadget = gadget_channel\n")
+    (package.parent / "gadget_channel.py").write_text(
+        "from famulus.core.settings import Section\n"
+        "class Settings(Section, frozen=True):\n    allow: tuple[str, ...] = ()\n"
+    )
+    text = '[channels.gadget]\nallow = ["12345", "@bob::example.org",\n"@ann:example.org"]'
+    (folder / "famulus.toml").write_text(text)
+    done = famulus("config", "check", PYTHONPATH=str(package.parent))
+    assert done.stderr.startswith(
+        "famulus.toml:3: channels.gadget.allow[2]: '@ann:example.org' is no id."
+    )
+
+
+def test_check_calls_fine_what_means_something(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "famulus.toml").write_text(
+        '[server]\nhost = "localhost"\npublic_url = "https://famulus.example.org"\n'
+        "[limits]\nattachments = 0\nupload = 0\n[engine]\ndrain_timeout = 0\n"
+        '[agent]\nmodel = "offline"\ntools_deny = ["shell", "web_*", "use_tool"]\n'
+    )
+    assert run(["--home", "home", "config", "check"]) == 0
+    assert capsys.readouterr().out == "famulus.toml is fine\n"
+
+
+def test_check_is_fine_while_the_gateways_port_is_in_use(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        (folder / "famulus.toml").write_text(f"server.port = {listening.getsockname()[1]}")
+        assert run(["--home", "home", "config", "check"]) == 0
+    assert capsys.readouterr().out == "famulus.toml is fine\n"

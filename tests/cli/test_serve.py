@@ -75,3 +75,8 @@ def test_the_owner_is_held_to_a_limit_only_where_one_is_set(serve):
 def test_the_limit_for_others_does_not_hold_for_the_owner(serve):
     send = serve(FAMULUS_LIMITS__MESSAGES_PER_MINUTE="1")
     assert [send("hello")[0] for _ in range(3)] == [200, 200, 200]
+
+
+def test_a_section_of_the_web_chat_takes_nothing_away(serve, tmp_path):
+    (tmp_path / "famulus.toml").write_text("[channels.web]\n[channels.console]\n")
+    assert serve()("hello")[0] == 200

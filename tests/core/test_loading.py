@@ -103,7 +103,7 @@ def test_a_file_with_a_byte_order_mark_is_read() -> None:
         (
             "[agent]\nturn_timeout = 'soon'",
             "famulus.toml:2: agent.turn_timeout must be a duration like 30, "
-            '"30s", "10m" or "1h30m".',
+            '"30s", "10m" or "1h30m", more than 0.',
         ),
         (
             "[agent]\nfallbacks = [\n  'a',\n  3,\n]",
@@ -114,7 +114,7 @@ def test_a_file_with_a_byte_order_mark_is_read() -> None:
         (
             '[providers."my vendor"]\ntimeout = []',
             'famulus.toml:2: providers."my vendor".timeout must be a duration like 30, '
-            '"30s", "10m" or "1h30m", not a list.',
+            '"30s", "10m" or "1h30m", more than 0, not a list.',
         ),
         (
             "[[router.rules]]\nclass = 'simple'\npattern = 'x'\n[[router.rules]]\nclass = 'tool'",
@@ -372,3 +372,30 @@ def test_a_home_folder_that_cannot_be_made_is_an_error(folder: Path) -> None:
     (folder / "file").touch()
     with pytest.raises(ConfigError, match=r"^The home folder .*/file/x cannot be made: Not a dir"):
         home_folder({"FAMULUS_HOME": str(folder / "file" / "x")})
+
+
+def test_a_value_that_is_one_variable_is_of_the_type_of_its_setting() -> None:
+    text = (
+        "[server]\nport = '${PORT}'\npassword = '${WORD}'\n"
+        "[agent]\nfallbacks = '${MODELS}'\nturn_timeout = '${LONG}'\ncompaction = '${YES}'\n"
+        "[providers.x]\nrouting = { n = '${PORT}' }\n[limits]\nframe = '${SIZE}'"
+    )
+    found = loaded(
+        text, PORT="8080", WORD="123", MODELS='["a", "b"]', LONG="2m", YES="false", SIZE="2MiB"
+    ).config
+    assert (found.server.port, found.server.password) == (8080, Secret("123"))
+    assert found.agent.fallbacks == ("a", "b")
+    assert (found.agent.turn_timeout, found.agent.compaction) == (120, False)
+    assert found.limits.frame == 2 * 2**20
+    assert found.providers["x"].routing == {"n": "8080"}
+    assert msgspec.json.encode(found.providers["x"].routing) == b'{"n":"8080"}'
+
+
+def test_a_variable_of_the_wrong_type_is_one_line_about_the_setting() -> None:
+    said = error("[server]\nport = '${PORT}'", PORT="http")
+    assert said == "famulus.toml:2: server.port must be a whole number, 0 to 65535, not text."
+
+
+def test_a_variable_within_a_text_stays_text() -> None:
+    assert error("server.port = '1${A}'", A="2").endswith("0 to 65535, not text.")
+    assert loaded("server.host = '127.0.0.${A}'", A="2").config.server.host == "127.0.0.2"

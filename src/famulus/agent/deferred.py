@@ -18,7 +18,7 @@ from famulus.core.repair import arguments_of
 from famulus.core.settings import doc
 from famulus.core.tools import FunctionTool, tool
 
-USE = "use_tool"
+FIND, USE = "find_tools", "use_tool"
 _MOST_FOUND = 5
 _MOST_CHARACTERS = 3000
 _MOST_NAMES = 600

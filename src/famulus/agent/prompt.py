@@ -95,6 +95,8 @@ def packaged(name: str) -> str:
 def _required(path: Path) -> str:
     try:
         text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"agent.prompts: {path} is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:
         raise ConfigError(
             f"agent.prompts: cannot read {path}: {error.strerror}. "

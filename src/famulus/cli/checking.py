@@ -1,6 +1,9 @@
-"""What a start would stop at, found without one: no network is used and no database opened."""
+"""What a start would stop at, found without one: nobody is called and no database opened.
 
-from collections.abc import Iterator
+Each start makes the same check, so that its words are the same.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -9,39 +12,83 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from famulus.app import tool_plugins
+from famulus.agent.deferred import FIND, USE
+from famulus.app import prompts, tool_plugins
 from famulus.core.clock import Clock
-from famulus.core.config import Config, Cost
+from famulus.core.config import Config, Cost, Limits
 from famulus.core.errors import ConfigError
 from famulus.core.loading import Loaded
 from famulus.core.toml import KeyPath, dotted
 from famulus.core.validation import Written
-from famulus.gateway.origin import check_host
+from famulus.gateway.listening import check_address, check_host
 from famulus.models.classify import compiled
 from famulus.models.named import Models, check_type
 from famulus.models.vendors import KeyMissing
-from famulus.state.limits import Limits, zone_of
-from famulus.store.opening import open_database
+from famulus.policy.allowed import allowed_id
+from famulus.state.limits import Limits as SpendingLimits
+from famulus.store.opening import open_database, sqlite_path
 
 
-def check(loaded: Loaded) -> None:
+def check(loaded: Loaded, home: Path) -> None:
     """Raise `ConfigError` for the first fault: one line with its place and its key."""
-    config, written = loaded.config, loaded.written
+    server, written = loaded.config.server, loaded.written
     with _at(written, ("server", "host")):
-        check_host(config.server)
+        check_host(server)
+        check_address(server)
+    check_assistant(loaded, home)
+
+
+def check_assistant(loaded: Loaded, home: Path) -> None:
+    """The same for an assistant without a gateway."""
+    config, written = loaded.config, loaded.written
     with _at(written, ("storage", "url")):
-        open_database(config.storage.url, Path())
+        open_database(config.storage.url, home)
+        _check_folder(config.storage.url, home)
+    _check_limits(config.limits, written)
     _check_cost(config.cost, written)
     _check_models(loaded)
     _check_tools(config, written)
+    _check_channels(config, written)
+    with _at(written, ("agent", "prompts")):
+        prompts(config, home)
+
+
+def _check_folder(url: str, home: Path) -> None:
+    path = sqlite_path(url, home)
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError("names a folder. Write the path of a file: sqlite:////full/path.db")
+    if path.parent != home and not path.parent.is_dir():
+        raise ConfigError(f"the folder {path.parent} is not there. Make it, or name another one.")
+
+
+def _check_limits(limits: Limits, written: Written) -> None:
+    """A limit that a smaller one makes void."""
+    for small, large, what in (
+        ("message", "body", "no message of that size could be posted"),
+        ("message", "frame", "the web chat could not send a message of that size"),
+        ("upload", "body", "no file of that size could be sent"),
+    ):
+        if getattr(limits, small) > getattr(limits, large):
+            with _at(written, _first(written, ("limits", small), ("limits", large))):
+                raise ConfigError(
+                    f"limits.{small} is larger than limits.{large}, so {what}."
+                    f" Raise limits.{large} or lower limits.{small}."
+                )
+
+
+def _check_channels(config: Config, written: Written) -> None:
+    for name, settings in config.channels.items():
+        for number, entry in enumerate(getattr(settings, "allow", ())):
+            with _at(written, ("channels", name, "allow", number)):
+                allowed_id(entry)
 
 
 def _check_cost(cost: Cost, written: Written) -> None:
-    with _at(written, ("cost", "timezone")):
-        zone_of(cost.timezone)
     for scope, limits in cost.limits.items():
         with _at(written, ("cost", "limits", scope)):
-            Limits(replace(cost, limits={scope: limits}))
+            SpendingLimits(replace(cost, limits={scope: limits}))
 
 
 def _check_models(loaded: Loaded) -> None:
@@ -83,14 +130,29 @@ def _check_models(loaded: Loaded) -> None:
 
 
 def _check_tools(config: Config, written: Written) -> None:
-    names = list(tool_plugins(config))
-    for number, pattern in enumerate(config.agent.tools_allow):
-        if any(fnmatchcase(name, pattern) for name in names):
-            continue
-        near = get_close_matches(pattern, names, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}."
-        with _at(written, ("agent", "tools_allow", number)):
-            raise ConfigError(f'no tool matches "{pattern}". {hint}')
+    """A pattern that no tool matches: what it should allow is not there, or what it should forbid
+    is allowed.
+    """
+    names = [*tool_plugins(config), FIND, USE]
+    lists: dict[KeyPath, Sequence[str]] = {
+        ("agent", "tools_allow"): config.agent.tools_allow,
+        ("agent", "tools_deny"): config.agent.tools_deny,
+        ("router", "local_tools"): config.router.local_tools,
+        **{("models", name, "tools"): entry.tools for name, entry in config.models.items()},
+    }
+    for path, patterns in lists.items():
+        for number, pattern in enumerate(patterns):
+            if any(fnmatchcase(name, pattern) for name in names):
+                continue
+            near = get_close_matches(pattern, names, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}."
+            with _at(written, (*path, number)):
+                raise ConfigError(f'no tool matches "{pattern}". {hint}')
+
+
+def _first(written: Written, *paths: KeyPath) -> KeyPath:
+    """The first of the settings that somebody has written."""
+    return next((path for path in paths if written.has(path)), paths[0])
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def check(options: Options, *, as_json: bool) -> None:
     try:
         loaded = options.load()
         path = loaded.path
-        check(loaded)
+        check(loaded, options.home_path.absolute())
     except ConfigError as fault:
         if not as_json:
             raise

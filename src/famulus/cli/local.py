@@ -6,6 +6,7 @@ from pathlib import Path
 
 from famulus.app import Assistant, assistant
 from famulus.channels.console import Console, inbound
+from famulus.cli.checking import check_assistant
 from famulus.cli.conversation import Reply, Show
 from famulus.core.errors import Invalid
 from famulus.core.loading import Loaded
@@ -17,6 +18,7 @@ _LOCK_SECONDS = 30.0
 
 @asynccontextmanager
 async def local(loaded: Loaded, home: Path, *, show: Show | None) -> AsyncIterator["Local"]:
+    check_assistant(loaded, home)
     console = Console(show=show)
     async with assistant(
         loaded,

@@ -33,13 +33,18 @@ class Options:
 
         return home_folder(self._environment)
 
+    @property
+    def home_path(self) -> Path:
+        """Where the home is, or will be; makes nothing."""
+        from famulus.core.loading import home_path  # noqa: PLC0415
+
+        return home_path(self._environment)
+
     def load(self) -> "Loaded":
         """The configuration in force; makes no folder. Raises `ConfigError`."""
-        from famulus.core.loading import home_path, load  # noqa: PLC0415
+        from famulus.core.loading import load  # noqa: PLC0415
 
-        return load(
-            home=home_path(self._environment), config=self.config, environment=self._environment
-        )
+        return load(home=self.home_path, config=self.config, environment=self._environment)
 
 
 def common_options(function: CommandT) -> CommandT:

@@ -8,8 +8,10 @@ import click
 
 from famulus.app import assistant
 from famulus.channels.web import Twin, Web
+from famulus.cli.checking import check
 from famulus.cli.options import Options, common
 from famulus.core.clock import Clock
+from famulus.core.loading import Loaded
 from famulus.core.logs import write_logs
 from famulus.core.protocols import Channel
 from famulus.gateway.auth import Auth
@@ -22,11 +24,12 @@ from famulus.state.logins import Logins, Tokens
 @common
 def command(options: Options) -> None:
     """Run the gateway: channels, web chat and API. Ctrl-C or SIGTERM ends it; nothing is lost."""
-    asyncio.run(_serve(options))
-
-
-async def _serve(options: Options) -> None:
     loaded = options.load()
+    check(loaded, options.home)
+    asyncio.run(_serve(options, loaded))
+
+
+async def _serve(options: Options, loaded: Loaded) -> None:
     config, clock = loaded.config, Clock()
     write_logs(config.logging.level, config.logging.format)
     stop = asyncio.Event()

@@ -2,32 +2,44 @@
 
 from typing import Annotated, Any, Literal, TypeVar
 
+from famulus.core import checks
 from famulus.core.prices import Price
 from famulus.core.settings import Seconds, Secret, Section, Size, doc
 from famulus.core.validation import build
 
 SettingsT = TypeVar("SettingsT", bound=Section)
 
+Name = Annotated[str, doc("A name or a pattern of names.", check=checks.not_blank)]
+
 
 class Server(Section, frozen=True):
     """The gateway's address and who may log in."""
 
-    host: Annotated[str, doc("Address to listen on. Anything but loopback needs a password.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        str,
+        doc(
+            "Address to listen on. Anything but loopback needs a password.",
+            check=checks.listen_host,
+        ),
+    ] = "127.0.0.1"
     port: Annotated[int, doc("TCP port; 0 takes a free one.", ge=0, le=65535)] = 19876
     password: Annotated[
         Secret,
         doc(
             "Password of the web chat, plain or an argon2 hash. Without one the gateway listens "
-            "on loopback only and prints a login link that works once."
+            "on loopback only and prints a login link that works once.",
+            check=checks.password,
         ),
     ] = Secret()
     public_url: Annotated[
-        str, doc("The address people use when a proxy or tunnel stands before the gateway.")
+        str,
+        doc(
+            "The address people use when a proxy or tunnel stands before the gateway.",
+            check=checks.public_address,
+        ),
     ] = ""
-    session_lifetime: Annotated[Seconds, doc("How long a browser stays logged in.")] = Seconds(
-        86400
+    session_lifetime: Annotated[Seconds, doc("How long a browser stays logged in.", ge=60)] = (
+        Seconds(86400)
     )
     login_attempts: Annotated[int, doc("Wrong passwords per minute from one address.", ge=1)] = 5
 
@@ -52,15 +64,22 @@ class Provider(Section, frozen=True):
             "a plugin. Empty: the section's name if it is one of these, else `openai`."
         ),
     ] = ""
-    api_key: Annotated[Secret, doc("The key; usually `${NAME_OF_A_VARIABLE}`.")] = Secret()
+    api_key: Annotated[
+        Secret, doc("The key; usually `${NAME_OF_A_VARIABLE}`.", check=checks.api_key)
+    ] = Secret()
     api_keys: Annotated[
-        tuple[Secret, ...],
+        tuple[Annotated[Secret, doc("A key.", check=checks.api_key)], ...],
         doc("More keys; the next one is used while one is over its limit or not accepted."),
     ] = ()
-    base_url: Annotated[str, doc("Address of the API; empty for the vendor's own.")] = ""
-    headers: Annotated[dict[str, Secret], doc("Extra headers for every request.")] = {}
+    base_url: Annotated[
+        str,
+        doc("Address of the API; empty for the vendor's own.", check=checks.api_address),
+    ] = ""
+    headers: Annotated[
+        dict[str, Secret], doc("Extra headers for every request.", check=checks.headers)
+    ] = {}
     patterns: Annotated[
-        tuple[str, ...],
+        tuple[Name, ...],
         doc(
             "Which bare model names are this provider's: `vendor/` is how one begins, and is taken "
             "off but for OpenRouter; anything else may stand anywhere in it.",
@@ -76,10 +95,16 @@ class Provider(Section, frozen=True):
         ),
     ] = {}
     keep_alive: Annotated[
-        str, doc("How long Ollama keeps a model loaded after an answer; `-1s` for ever.")
+        str,
+        doc(
+            "How long Ollama keeps a model loaded after an answer; `-1s` for ever.",
+            check=checks.keep_alive,
+        ),
     ] = "10m"
-    timeout: Annotated[Seconds, doc("Longest silence in the middle of an answer.")] = Seconds(120)
-    connect_timeout: Annotated[Seconds, doc("Longest wait for a connection.")] = Seconds(10)
+    timeout: Annotated[Seconds, doc("Longest silence in the middle of an answer.", gt=0)] = Seconds(
+        120
+    )
+    connect_timeout: Annotated[Seconds, doc("Longest wait for a connection.", gt=0)] = Seconds(10)
 
 
 class ModelEntry(Section, frozen=True):
@@ -134,18 +159,20 @@ class ModelEntry(Section, frozen=True):
     local: Annotated[bool, doc("Runs on this machine; true for Ollama unless written.")] | None = (
         None
     )
-    tools: Annotated[tuple[str, ...], doc("Patterns of the tools this model may use.")] = ("*",)
+    tools: Annotated[tuple[Name, ...], doc("Patterns of the tools this model may use.")] = ("*",)
 
 
 class Agent(Section, frozen=True):
     """The main agent."""
 
-    name: Annotated[str, doc("What the assistant calls itself.", min_length=1)] = "famulus"
+    name: Annotated[
+        str, doc("What the assistant calls itself.", min_length=1, check=checks.not_blank)
+    ] = "famulus"
     model: Annotated[
         str,
         doc("A `[models]` name, or `provider/model-id`. Empty: the first key or server found."),
     ] = ""
-    fallbacks: Annotated[tuple[str, ...], doc("Models to try when the first one fails.")] = ()
+    fallbacks: Annotated[tuple[Name, ...], doc("Models to try when the first one fails.")] = ()
     vision: Annotated[
         str, doc("Model for messages with pictures where the chosen one cannot see them.")
     ] = ""
@@ -153,10 +180,10 @@ class Agent(Section, frozen=True):
     max_repeats: Annotated[
         int, doc("How often the same call with the same outcome may be made in one turn.", ge=1)
     ] = 3
-    turn_timeout: Annotated[Seconds, doc("Longest time for one turn.")] = Seconds(600)
-    tool_timeout: Annotated[Seconds, doc("Longest time for one tool call.")] = Seconds(120)
-    tools_allow: Annotated[tuple[str, ...], doc("Patterns of tools the agent may use.")] = ("*",)
-    tools_deny: Annotated[tuple[str, ...], doc("Patterns of tools it may not; these win.")] = ()
+    turn_timeout: Annotated[Seconds, doc("Longest time for one turn.", gt=0)] = Seconds(600)
+    tool_timeout: Annotated[Seconds, doc("Longest time for one tool call.", gt=0)] = Seconds(120)
+    tools_allow: Annotated[tuple[Name, ...], doc("Patterns of tools the agent may use.")] = ("*",)
+    tools_deny: Annotated[tuple[Name, ...], doc("Patterns of tools it may not; these win.")] = ()
     tools_budget: Annotated[
         int,
         doc(
@@ -194,7 +221,12 @@ class Rule(Section, frozen=True, rename={"class_": "class"}):
         doc("What a match speaks for; `local` keeps the message on this machine whatever else."),
     ]
     pattern: Annotated[
-        str, doc("A regular expression; case does not matter.", examples=["^(hi|hello)$"])
+        str,
+        doc(
+            "A regular expression; case does not matter.",
+            check=checks.not_blank,
+            examples=["^(hi|hello)$"],
+        ),
     ]
     weight: Annotated[float, doc("How much a match counts.", gt=0)] = 1.0
 
@@ -206,10 +238,11 @@ class Router(Section, frozen=True):
     complex: Annotated[str, doc("Model for complex messages; empty: the agent's.")] = ""
     tool: Annotated[str, doc("Model for messages that need tools; empty: the agent's.")] = ""
     local_tools: Annotated[
-        tuple[str, ...], doc("Patterns of the tools that the simple model may use.")
+        tuple[Name, ...], doc("Patterns of the tools that the simple model may use.")
     ] = ("calculator", "current_datetime")
     local_timeout: Annotated[
-        Seconds, doc("Longest silence of the simple model before the complex one answers instead.")
+        Seconds,
+        doc("Longest silence of the simple model before the complex one answers instead.", gt=0),
     ] = Seconds(20)
     shadow: Annotated[
         bool, doc("Decide and log only: the agent's model answers, except what stays local.")
@@ -230,16 +263,26 @@ class Transcription(Section, frozen=True):
         ),
     ] = ""
     language: Annotated[
-        str, doc("What is spoken, as a code such as `en`; empty lets the model find out.")
+        str,
+        doc(
+            "What is spoken, as a code such as `en`; empty lets the model find out.",
+            check=checks.language,
+        ),
     ] = ""
-    max_size: Annotated[Size, doc("Largest recording that is sent.")] = Size(25 * 1000 * 1000)
+    max_size: Annotated[Size, doc("Largest recording that is sent.", ge=1000)] = Size(
+        25 * 1000 * 1000
+    )
 
 
 class SpendingLimits(Section, frozen=True):
     """Limits for a `person:`, an `agent:`, a `channel:` or a `job:`, such as `"person:alice"`."""
 
-    daily_limit_usd: Annotated[float, doc("Most to spend in a day; 0: no limit.", ge=0)] = 0.0
-    monthly_limit_usd: Annotated[float, doc("Most to spend in a month; 0: no limit.", ge=0)] = 0.0
+    daily_limit_usd: Annotated[float, doc("Most to spend in a day; 0: no limit.", ge=0, le=1e9)] = (
+        0.0
+    )
+    monthly_limit_usd: Annotated[
+        float, doc("Most to spend in a month; 0: no limit.", ge=0, le=1e9)
+    ] = 0.0
     daily_limit_tokens: Annotated[
         int, doc("Most tokens in a day, input and output together; 0: no limit.", ge=0)
     ] = 0
@@ -267,7 +310,13 @@ class Cost(SpendingLimits, frozen=True):
             ge=1,
         ),
     ] = 8192
-    timezone: Annotated[str, doc("IANA name of the zone whose midnights part the days.")] = "UTC"
+    timezone: Annotated[
+        str,
+        doc(
+            "IANA name of the zone whose midnights part the days.",
+            check=checks.time_zone,
+        ),
+    ] = "UTC"
     limits: Annotated[dict[str, SpendingLimits], doc("More limits, by who causes the cost.")] = {}
 
 
@@ -278,19 +327,21 @@ class Engine(Section, frozen=True):
     max_turns_per_person: Annotated[int, doc("Turns at the same time for one person.", ge=1)] = 64
     queue_per_session: Annotated[int, doc("Messages that may wait in one session.", ge=1)] = 50
     max_attempts: Annotated[int, doc("Starts of one turn before it is given up.", ge=1)] = 5
-    outbox_expiry: Annotated[Seconds, doc("Replies older than this are not sent any more.")] = (
-        Seconds(86400)
+    outbox_expiry: Annotated[
+        Seconds, doc("Replies older than this are not sent any more.", gt=0)
+    ] = Seconds(86400)
+    drain_timeout: Annotated[Seconds, doc("Time for running turns at shutdown; 0: none.")] = (
+        Seconds(10)
     )
-    drain_timeout: Annotated[Seconds, doc("Time for running turns at shutdown.")] = Seconds(10)
 
 
 class Limits(Section, frozen=True):
     """What bad input meets."""
 
-    message: Annotated[Size, doc("Longest message, in bytes of UTF-8.")] = Size(64 * 1024)
-    upload: Annotated[Size, doc("Largest uploaded file.")] = Size(20 * 1000 * 1000)
-    frame: Annotated[Size, doc("Largest WebSocket frame.")] = Size(1024 * 1024)
-    body: Annotated[Size, doc("Largest HTTP body.")] = Size(25 * 1000 * 1000)
+    message: Annotated[Size, doc("Longest message, in bytes of UTF-8.", ge=1)] = Size(64 * 1024)
+    upload: Annotated[Size, doc("Largest uploaded file; 0: none.")] = Size(20 * 1000 * 1000)
+    frame: Annotated[Size, doc("Largest WebSocket frame.", ge=1024, le=2**30)] = Size(1024 * 1024)
+    body: Annotated[Size, doc("Largest HTTP body.", ge=1024)] = Size(25 * 1000 * 1000)
     tool_output: Annotated[
         int, doc("Characters of a tool's output given to the model.", ge=200)
     ] = 4000
@@ -302,8 +353,8 @@ class Limits(Section, frozen=True):
             ge=1024,
         ),
     ] = Size(2 * 1024 * 1024)
-    json_depth: Annotated[int, doc("Deepest nesting of a JSON value.", ge=4)] = 64
-    attachments: Annotated[int, doc("Files with one message.", ge=0)] = 10
+    json_depth: Annotated[int, doc("Deepest nesting of a JSON value.", ge=4, le=256)] = 64
+    attachments: Annotated[int, doc("Files with one message; 0: none.", ge=0)] = 10
     messages_per_minute: Annotated[
         int,
         doc(

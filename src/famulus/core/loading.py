@@ -19,7 +19,14 @@ from famulus.core.dotenv import read_dotenv
 from famulus.core.errors import ConfigError
 from famulus.core.settings import Section
 from famulus.core.toml import KeyPath, dotted
-from famulus.core.validation import NOWHERE, EnvironmentText, Written, build, unknown
+from famulus.core.validation import (
+    NOWHERE,
+    EnvironmentText,
+    ReferredText,
+    Written,
+    build,
+    unknown,
+)
 
 FILE_NAME = "famulus.toml"
 PLUGIN_KINDS = {"channels": "a channel", "tools": "a section of tools"}
@@ -160,7 +167,9 @@ def _expanded(value: Any, path: KeyPath, environment: Mapping[str, str], written
             )
         return environment[match[2]]
 
-    return _REFERENCE.sub(replacement, value)
+    found = _REFERENCE.sub(replacement, value)
+    whole = _REFERENCE.fullmatch(value)
+    return ReferredText(found) if whole and not whole[1] else found
 
 
 def _plugin_sections(kind: str, tables: Any, written: Written) -> dict[str, Section]:

@@ -11,17 +11,19 @@ _MILLION = 1_000_000
 class Price(Section, frozen=True):
     """What a model costs: USD per million tokens, where a setting says nothing else."""
 
-    input: Annotated[float, doc("Input, per million tokens.", ge=0, examples=[3.0])]
-    output: Annotated[float, doc("Output, reasoning included.", ge=0, examples=[15.0])]
+    input: Annotated[float, doc("Input, per million tokens.", ge=0, le=1e6, examples=[3.0])]
+    output: Annotated[float, doc("Output, reasoning included.", ge=0, le=1e6, examples=[15.0])]
     cached: (
         Annotated[
-            float, doc("Input that the vendor had cached; else as `input`.", ge=0, examples=[0.3])
+            float,
+            doc("Input that the vendor had cached; else as `input`.", ge=0, le=1e6, examples=[0.3]),
         ]
         | None
     ) = None
     cache_write: (
         Annotated[
-            float, doc("Input that the vendor caches; else as `input`.", ge=0, examples=[3.75])
+            float,
+            doc("Input that the vendor caches; else as `input`.", ge=0, le=1e6, examples=[3.75]),
         ]
         | None
     ) = None
@@ -37,28 +39,35 @@ class Price(Section, frozen=True):
         | None
     ) = None
     over_input: (
-        Annotated[float, doc("Input of such a request, all of it.", ge=0, examples=[6.0])] | None
+        Annotated[float, doc("Input of such a request, all of it.", ge=0, le=1e6, examples=[6.0])]
+        | None
     ) = None
     over_output: (
-        Annotated[float, doc("Output of such a request.", ge=0, examples=[22.5])] | None
+        Annotated[float, doc("Output of such a request.", ge=0, le=1e6, examples=[22.5])] | None
     ) = None
     over_cached: (
-        Annotated[float, doc("Cached input of such a request.", ge=0, examples=[0.6])] | None
+        Annotated[float, doc("Cached input of such a request.", ge=0, le=1e6, examples=[0.6])]
+        | None
     ) = None
     over_cache_write: (
-        Annotated[float, doc("Caching of such a request.", ge=0, examples=[7.5])] | None
+        Annotated[float, doc("Caching of such a request.", ge=0, le=1e6, examples=[7.5])] | None
     ) = None
     audio_input: (
-        Annotated[float, doc("Sound taken in, per million tokens.", ge=0, examples=[32.0])] | None
+        Annotated[float, doc("Sound taken in, per million tokens.", ge=0, le=1e6, examples=[32.0])]
+        | None
     ) = None
     audio_output: (
-        Annotated[float, doc("Sound given, per million tokens.", ge=0, examples=[64.0])] | None
+        Annotated[float, doc("Sound given, per million tokens.", ge=0, le=1e6, examples=[64.0])]
+        | None
     ) = None
     minute: (
-        Annotated[float, doc("Sound taken in, USD per minute.", ge=0, examples=[0.006])] | None
+        Annotated[float, doc("Sound taken in, USD per minute.", ge=0, le=1e6, examples=[0.006])]
+        | None
     ) = None
     characters: (
-        Annotated[float, doc("Text to speak, per million characters.", ge=0, examples=[15.0])]
+        Annotated[
+            float, doc("Text to speak, per million characters.", ge=0, le=1e6, examples=[15.0])
+        ]
         | None
     ) = None
 

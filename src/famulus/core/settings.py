@@ -10,6 +10,7 @@ From it come validation, the environment name, the example file, the reference a
 
 import re
 import types
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 import msgspec
@@ -19,9 +20,19 @@ class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=T
     """A table of the configuration file. Every field has a default."""
 
 
-def doc(text: str, **constraints: Any) -> msgspec.Meta:
-    """One line of documentation for a field, with msgspec's constraints where they apply."""
-    return msgspec.Meta(description=text, **constraints)
+def doc(text: str, *, check: "Check | None" = None, **constraints: Any) -> msgspec.Meta:
+    """One line of documentation for a field, with msgspec's constraints where they apply and with
+    a check of what they cannot say (see `core/checks.py`).
+    """
+    return msgspec.Meta(description=text, extra={"check": check} if check else None, **constraints)
+
+
+Check = Callable[[Any], None]
+"""Raises `Unmeant` for a value that has the right type but cannot be meant."""
+
+
+class Unmeant(ValueError):
+    """A value that no one can mean. The text goes on after the setting's name: `is no address`."""
 
 
 class Secret:
@@ -98,8 +109,6 @@ class Size(int):
     def parse(cls, value: object) -> Self:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return cls(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return cls(value)
         text = value.replace(" ", "").lower() if isinstance(value, str) else ""
         match = _SIZE.fullmatch(text)
         if not match:
@@ -123,6 +132,7 @@ class Shape(NamedTuple):
     bounds: dict[str, Any]
     examples: list[Any]
     optional: bool
+    check: Check | None = None
 
     @property
     def item(self) -> Any:
@@ -142,6 +152,7 @@ class Shape(NamedTuple):
 def shape(annotation: Any) -> Shape:
     """Take `Annotated[...]` and `| None` away from an annotation, keeping what they said."""
     text, bounds, examples, optional = "", dict[str, Any](), list[Any](), False
+    check: Check | None = None
     while True:
         if get_origin(annotation) is Annotated:
             annotation, *notes = get_args(annotation)
@@ -149,16 +160,17 @@ def shape(annotation: Any) -> Shape:
                 if isinstance(note, msgspec.Meta):
                     text = note.description or text
                     examples = note.examples or examples
+                    check = (note.extra or {}).get("check") or check
                     found = {name: getattr(note, name) for name in _BOUNDS}
                     bounds |= {name: bound for name, bound in found.items() if bound is not None}
         elif get_origin(annotation) in {Union, types.UnionType}:
             rest = [choice for choice in get_args(annotation) if choice is not type(None)]
             optional = optional or len(rest) < len(get_args(annotation))
             if len(rest) > 1:
-                return Shape(annotation, text, bounds, examples, optional)
+                return Shape(annotation, text, bounds, examples, optional, check)
             (annotation,) = rest
         else:
-            return Shape(annotation, text, bounds, examples, optional)
+            return Shape(annotation, text, bounds, examples, optional, check)
 
 
 def is_section(kind: Any) -> bool:

@@ -11,8 +11,19 @@ from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 import msgspec
 
+from famulus.core.checks import check_magnitude, check_unsealed
 from famulus.core.errors import ConfigError
-from famulus.core.settings import Seconds, Secret, Section, Shape, Size, is_section, shape, wanted
+from famulus.core.settings import (
+    Seconds,
+    Secret,
+    Section,
+    Shape,
+    Size,
+    Unmeant,
+    is_section,
+    shape,
+    wanted,
+)
 from famulus.core.toml import KeyPath, dotted, key_lines
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -20,6 +31,12 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 class EnvironmentText(str):
     """A value from the environment: TOML where that is possible and no text is wanted."""
+
+    __slots__ = ()
+
+
+class ReferredText(EnvironmentText):
+    """The same for a value of the file that is one `${VARIABLE}`; text where anything may stand."""
 
     __slots__ = ()
 
@@ -42,6 +59,10 @@ class Written:
             if line := self._lines.get(path[:length]):
                 return f"{self._file}:{line}: "
         return f"{self._file}: " if self._file else ""
+
+    def has(self, path: KeyPath) -> bool:
+        """Whether somebody has written the setting at `path`."""
+        return path in self._lines or path in self._variables
 
     def variable(self, path: KeyPath) -> str:
         """The variable that set `path` or, where the file does not have it, something below."""
@@ -111,16 +132,29 @@ def _value(annotation: Any, value: Any, path: KeyPath, written: Written) -> Any:
         return build(form.type, value, path, written)
     if isinstance(value, dict) and (form.type is Any or get_origin(form.type) is dict):
         item = form.item or Any
-        return {name: _value(item, value[name], (*path, name), written) for name in value}
+        table = {name: _value(item, value[name], (*path, name), written) for name in value}
+        return _checked(form, table, path, written)
     if isinstance(value, list) and form.is_list and form.item is not None:
         values = [_value(form.item, each, (*path, n), written) for n, each in enumerate(value)]
         value = tuple(values) if get_origin(form.type) is tuple else values
     try:
-        return _converted(form, value)
+        converted = _converted(form, value)
     except (ValueError, OverflowError):
         raise ConfigError(
             f"{written.at(path)}{dotted(path)} must be {wanted(annotation)}{_instead(form, value)}."
         ) from None
+    return _checked(form, converted, path, written)
+
+
+def _checked(form: Shape, value: Any, path: KeyPath, written: Written) -> Any:
+    try:
+        check_magnitude(value)
+        check_unsealed(value)
+        if form.check:
+            form.check(value)
+    except Unmeant as error:
+        raise ConfigError(f"{written.at(path)}{dotted(path)} {error}") from None
+    return value
 
 
 def _converted(form: Shape, value: Any) -> Any:
@@ -146,6 +180,8 @@ def _decode(kind: Any, value: Any) -> Any:
 
 def _from_environment(form: Shape, text: str) -> Any:
     if form.type in {str, Secret} or get_origin(form.type) is Literal:
+        return str(text)
+    if form.type is Any and isinstance(text, ReferredText):
         return str(text)
     try:
         document = tomllib.loads(f"value = {text}")

@@ -38,7 +38,7 @@ class FileSettings(Section, frozen=True):
     """The tools that read, write, list and search files of the workspace."""
 
     enabled: Annotated[bool, doc("Whether the tools are there.")] = True
-    search_timeout: Annotated[Seconds, doc("Longest time for one search.")] = Seconds(5)
+    search_timeout: Annotated[Seconds, doc("Longest time for one search.", gt=0)] = Seconds(5)
 
 
 class Entry(Struct, frozen=True):

@@ -4,13 +4,12 @@ A page of another site can send requests to this machine, and by DNS rebinding e
 answers. Against the first stands the Origin header, against the second the Host header.
 """
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from famulus.core.config import Server as Settings
-from famulus.core.errors import ConfigError
+from famulus.gateway.listening import is_loopback
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -65,26 +64,6 @@ class Origins:
         if self._public.netloc and parts.netloc == self._public.netloc:
             return parts.scheme == self._public.scheme
         return parts.scheme in {"http", "https"} and parts.netloc == request.host.lower()
-
-
-def check_host(settings: Settings) -> None:
-    """Raise `ConfigError` for an address that others can reach without a password."""
-    if not settings.password and not is_loopback(settings.host):
-        raise ConfigError(
-            f"server.host is {settings.host}, which others can reach, but there is no"
-            ' server.password. Set WEBCHAT_PASSWORD and password = "${WEBCHAT_PASSWORD}",'
-            ' or listen on "127.0.0.1".'
-        )
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a host name or address stays on this machine."""
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _name(host: str) -> str:

@@ -1,6 +1,5 @@
 """The gateway's HTTP server: routes, who may use them, and what every answer has in common."""
 
-import errno
 import json
 import logging
 import math
@@ -19,7 +18,6 @@ from famulus.core.clock import Clock
 from famulus.core.config import Config
 from famulus.core.errors import (
     Busy,
-    ConfigError,
     NotAllowed,
     NotReady,
     Refused,
@@ -32,8 +30,9 @@ from famulus.gateway.attachments import Attachments
 from famulus.gateway.auth import COOKIE, Auth, Identity
 from famulus.gateway.frames import Desk
 from famulus.gateway.incoming import Incoming
+from famulus.gateway.listening import check_host, unusable
 from famulus.gateway.metrics import Metrics
-from famulus.gateway.origin import HEADERS, Origins, check_host
+from famulus.gateway.origin import HEADERS, Origins
 from famulus.gateway.rest import Rest, answer
 from famulus.gateway.static import Static
 from famulus.gateway.ws import Sockets
@@ -138,10 +137,7 @@ class Server:
             await web.TCPSite(runner, settings.host, settings.port).start()
         except OSError as error:
             await runner.cleanup()
-            raise ConfigError(
-                f"{settings.host} port {settings.port} cannot be used: {_reason(error)}."
-                " Stop the other program, or set another [server] port."
-            ) from None
+            raise unusable(settings, error) from None
         port = runner.addresses[0][1]
         self.url = f"http://{_reachable(settings.host)}:{port}"
         try:
@@ -323,8 +319,6 @@ def _plain(error: web.HTTPException) -> web.Response:
 
 
 def _reason(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "another program uses it"
     return (error.strerror or str(error)).rstrip(".")
 
 

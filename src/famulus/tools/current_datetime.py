@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from famulus.core import checks
 from famulus.core.errors import ToolError
 from famulus.core.plugins import Services
 from famulus.core.protocols import Context, Replay, Tool
@@ -19,7 +20,11 @@ class Settings(Section, frozen=True):
 
     enabled: Annotated[bool, doc("Whether the tool is there.")] = True
     timezone: Annotated[
-        str, doc("IANA name of the zone when none is asked for; empty: this machine's.")
+        str,
+        doc(
+            "IANA name of the zone when none is asked for; empty: this machine's.",
+            check=checks.own_time_zone,
+        ),
     ] = ""
 
 

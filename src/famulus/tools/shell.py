@@ -25,14 +25,14 @@ class Settings(Section, frozen=True):
             "or leaves the tool out. `none` lets commands do all that you can do."
         ),
     ] = "auto"
-    timeout: Annotated[Seconds, doc("Longest time for one command.")] = Seconds(30)
-    memory: Annotated[Size, doc("Memory of all processes of a command together.")] = Size(
-        512 * 2**20
-    )
+    timeout: Annotated[Seconds, doc("Longest time for one command.", gt=0)] = Seconds(30)
+    memory: Annotated[
+        Size, doc("Memory of all processes of a command together.", ge=16 * 2**20)
+    ] = Size(512 * 2**20)
     processes: Annotated[int, doc("Processes of a command at the same time.", ge=4)] = 64
-    output: Annotated[Size, doc("Output that is kept; a command that writes more is ended.")] = (
-        Size(2**20)
-    )
+    output: Annotated[
+        Size, doc("Output that is kept; a command that writes more is ended.", ge=1024)
+    ] = Size(2**20)
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from famulus.core import checks
 from famulus.core.errors import ToolError
 from famulus.core.messages import Origin, Text
 from famulus.core.plugins import Services, Unavailable
@@ -28,7 +29,7 @@ class Settings(Section, frozen=True):
 
     enabled: Annotated[bool, doc("Whether the tool is there.")] = True
     allow_hosts: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, doc("One of them.", check=checks.host_and_port)], ...],
         doc("`host:port` pairs in your own network that tools may reach; none by default."),
     ] = ()
 
