@@ -174,6 +174,7 @@ async def _build(
         Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)
     )
     tools, missing = await build_tools(config, clock, door, spending)
+    shell_settings = config.plugin_settings("tools", "shell", shell.Settings)
     # A summary would tell another model what such a rule keeps from it.
     keeps = any(rule.class_ == "local" for rule in config.router.rules)
     agent = Agent(
@@ -186,12 +187,11 @@ async def _build(
         ),
         dispatch=Dispatch(
             matching(tools, config.agent.tools_allow, config.agent.tools_deny),
-            agent=config.agent.name,
+            config.agent,
             workspace=workspace,
             clock=clock,
-            timeout_seconds=config.agent.tool_timeout,
+            commands=asyncio.Semaphore(shell_settings.at_once),
             output_characters=config.limits.tool_output,
-            tools_bytes=config.agent.tools_budget,
         ),
         media=Media(blobs, models.transcriber()),
         model=lambda name: models.named(name) if name else main,

@@ -39,10 +39,10 @@ class Talk:
     events: list
     numbers: count
 
-    async def say(self, text, *, parts=(), **fields):
+    async def say(self, text, *, parts=(), chat=KEY.chat_id, **fields):
         inbound = Inbound(
             channel=KEY.channel,
-            chat_id=KEY.chat_id,
+            chat_id=chat,
             dialog_id=KEY.dialog_id,
             sender_id="owner",
             person="owner",
@@ -51,7 +51,9 @@ class Talk:
             at=datetime(2026, 5, 4, 12, 30, tzinfo=UTC),
             **fields,
         )
-        accepted = await self.engine.accept(inbound, session=str(KEY))
+        accepted = await self.engine.accept(
+            inbound, session=f"{KEY.channel}:{chat}:{KEY.dialog_id}"
+        )
         async with asyncio.timeout(10):
             return await self.engine.answer(accepted.turn_id)
 
@@ -62,9 +64,7 @@ class Talk:
 @pytest.fixture
 def talk(tmp_path):
     @asynccontextmanager
-    async def talking(
-        model, *, tools=(), output=4000, tool_timeout=10, transcriber=None, **settings
-    ):
+    async def talking(model, *, tools=(), output=4000, commands=8, transcriber=None, **settings):
         clock, events = Clock(), []
         workspace = tmp_path / "workspace"
         workspace.mkdir(exist_ok=True)
@@ -83,12 +83,11 @@ def talk(tmp_path):
                 ),
                 dispatch=Dispatch(
                     tools,
-                    agent="famulus",
+                    settings,
                     workspace=workspace,
                     clock=clock,
-                    timeout_seconds=tool_timeout,
+                    commands=asyncio.Semaphore(commands),
                     output_characters=output,
-                    tools_bytes=settings.tools_budget,
                 ),
                 media=Media(blobs, transcriber),
                 model=lambda name: model,

@@ -1,5 +1,6 @@
 """`famulus serve` as a process."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,9 @@ import urllib.error
 import urllib.request
 
 import pytest
+
+from famulus.testing.fake_openai import FakeOpenAI
+from famulus.testing.fake_vendor import Answer, Call
 
 SECONDS = 20
 
@@ -80,3 +84,40 @@ def test_the_limit_for_others_does_not_hold_for_the_owner(serve):
 def test_a_section_of_the_web_chat_takes_nothing_away(serve, tmp_path):
     (tmp_path / "famulus.toml").write_text("[channels.web]\n[channels.console]\n")
     assert serve()("hello")[0] == 200
+
+
+@pytest.mark.anyio
+async def test_the_gateway_answers_while_hundreds_of_commands_wait_for_a_few(serve, tmp_path):
+    command = json.dumps({"command": "echo x >> begun; while [ ! -e go ]; do sleep 0.05; done"})
+    workspace = tmp_path / "workspace"
+    begun = workspace / "begun"
+
+    def count():
+        return len(begun.read_text().split()) if begun.exists() else 0
+
+    async with FakeOpenAI() as vendor, asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+        calls = tuple(Call("shell", command, id=f"c{n}") for n in range(300))
+        vendor.say(Answer(calls=calls), Answer(text=("Done.",)))
+        send = serve(
+            FAMULUS_AGENT__MODEL="fake/m",
+            FAMULUS_AGENT__MAX_CALLS="12",
+            FAMULUS_PROVIDERS__FAKE__TYPE="openai",
+            FAMULUS_PROVIDERS__FAKE__API_KEY=vendor.key,
+            FAMULUS_PROVIDERS__FAKE__BASE_URL=vendor.url,
+            FAMULUS_TOOLS__SHELL__SANDBOX="none",
+        )
+        asked = group.create_task(asyncio.to_thread(send, "go"))
+        while count() < 4:
+            await asyncio.sleep(0.02)
+        url = json.loads((tmp_path / "gateway.json").read_text("utf-8"))["url"]
+        for _ in range(30):
+            assert await asyncio.to_thread(_health, url) == "ok"
+        assert count() == 4
+        (workspace / "go").touch()
+        assert (await asked)[0] == 200
+    assert count() == 12
+
+
+def _health(url):
+    with urllib.request.urlopen(f"{url}/health", timeout=SECONDS) as answer:
+        return json.load(answer)["status"]

@@ -416,7 +416,8 @@ async def test_arguments_that_are_no_object_do_not_spoil_the_conversation(
     messages = (*ask("Hello").messages, Message("assistant", tuple(calls)))
     await read(model, Request(system="", messages=(*messages, Message("tool", tuple(results)))))
     content = vendor.journal[0].body["messages"][1]["content"]
-    assert [block["input"] for block in content] == [{}, {}, {}, {}]
+    shown = [{"not_valid_json": text} for text in ("{oops", "[1]", "?")]
+    assert [block["input"] for block in content] == [{}, *shown]
 
 
 async def test_half_a_character_is_replaced(vendor: FakeAnthropic, model: Anthropic) -> None:

@@ -103,7 +103,10 @@ def meant(call: ToolCall) -> ToolCall:
         raise ToolError(f"{USE} needs the name of a tool. find_tools tells the names.")
     # Small models write the arguments beside the name.
     arguments = given.pop("arguments", given)
-    text = arguments if isinstance(arguments, str) else _encode(arguments or {}).decode()
+    if isinstance(arguments, str):
+        text = arguments_of(arguments)
+    else:
+        text = _encode(arguments or {}).decode()
     return ToolCall(call.id, name, text)
 
 

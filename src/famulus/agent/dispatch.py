@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import msgspec
 
 from famulus.agent.deferred import USE, USE_SPEC, find_tools, meant, spec, split
 from famulus.core.clock import Clock
+from famulus.core.config import Agent as Settings
 from famulus.core.errors import ToolError
 from famulus.core.events import ToolFinished, ToolStarted
-from famulus.core.messages import Image, Origin, Text, ToolCall, ToolResult
-from famulus.core.protocols import Context, Replay, Tool
-from famulus.core.repair import arguments_of
+from famulus.core.messages import Image, Message, Origin, Text, ToolCall, ToolResult
+from famulus.core.protocols import Context, Effect, Replay, Tool
 from famulus.core.workspace import shortened
 from famulus.engine.turns import Turn
 
@@ -25,6 +26,7 @@ UNKNOWN = (
     "The outcome is unknown: the program was interrupted while this ran. It may or may not have "
     "taken effect. Check before you repeat it, and tell the user."
 )
+_LOST = "The turn ended before the outcome was noted."
 _SUMMARY_CHARACTERS = 300
 _LEAST_CHARACTERS = 200
 
@@ -53,33 +55,63 @@ class Repeats:
         )
 
 
+class _Round:
+    """What the calls of one answer share. Each result has at most `most` characters. Only so many
+    run side by side; the commands of all turns share `commands`.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        repeats: Repeats,
+        most: int,
+        settings: Settings,
+        commands: asyncio.Semaphore,
+    ) -> None:
+        self.turn = turn
+        self.repeats = repeats
+        self.most = most
+        self._calls = asyncio.Semaphore(settings.parallel_calls)
+        self._own_commands = asyncio.Semaphore(settings.parallel_commands)
+        self._commands = commands
+
+    @asynccontextmanager
+    async def slot(self, tool: Tool) -> AsyncIterator[None]:
+        if Effect.EXECUTES not in tool.effects:
+            async with self._calls:
+                yield
+        else:
+            async with self._own_commands, self._commands:
+                yield
+
+
 class Dispatch:
-    """The tools of an agent. Models are shown those that fit into `tools_bytes`, the first ones
-    first, and told how to find the others.
+    """The tools of an agent. Models are shown those that fit into `settings.tools_budget`, the
+    first ones first, and told how to find the others. `commands` bounds the commands that run at
+    the same time in the whole process.
     """
 
     def __init__(
         self,
         tools: Iterable[Tool],
+        settings: Settings,
         *,
-        agent: str,
         workspace: Path,
         clock: Clock,
-        timeout_seconds: float,
+        commands: asyncio.Semaphore,
         output_characters: int,
-        tools_bytes: int,
     ) -> None:
         tools = list(tools)
-        shown, deferred = split(tools, tools_bytes)
+        shown, deferred = split(tools, settings.tools_budget)
         if deferred:
             found = find_tools(deferred)
             shown.append(found)
             tools.append(found)
         self._tools = {tool.name: tool for tool in sorted(tools, key=lambda each: each.name)}
-        self._agent = agent
+        self._settings = settings
+        self._commands = commands
         self._workspace = workspace
         self._clock = clock
-        self._timeout = timeout_seconds
         self._most = output_characters
         specs = [*map(spec, shown), *([USE_SPEC] if deferred else [])]
         self.specs = tuple(sorted(specs, key=lambda each: each.name))
@@ -89,23 +121,40 @@ class Dispatch:
         self, turn: Turn, calls: Sequence[ToolCall], repeats: Repeats, *, most_characters: int
     ) -> list[ToolResult]:
         """Run `calls` and return their results in the same order; together, about as many
-        characters as the model has room for.
+        characters as the model has room for. When this is cancelled, what came of them so far
+        joins the turn's record.
         """
-        most = min(self._most, max(most_characters // len(calls), _LEAST_CHARACTERS))
+        run, surplus = calls[: self._settings.max_calls], calls[self._settings.max_calls :]
+        most = min(self._most, max(most_characters // len(run), _LEAST_CHARACTERS))
         numbers = turn.reserve(len(calls))
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._one(turn, call, repeats, number, most))
-                for call, number in zip(calls, numbers, strict=True)
-            ]
+        together = _Round(turn, repeats, most, self._settings, self._commands)
+        tasks: list[asyncio.Task[ToolResult]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks += [
+                    group.create_task(self._one(together, call, number))
+                    for call, number in zip(run, numbers, strict=False)
+                ]
+        except asyncio.CancelledError:
+            found = [_result_of(task, call) for task, call in zip(tasks, run, strict=False)]
+            lost = [failed(call, _LOST) for call in calls[len(found) :]]
+            turn.record.append(Message("tool", (*found, *lost)))
+            raise
         results = [task.result() for task in tasks]
+        results += [failed(call, self._too_many(len(calls))) for call in surplus]
         for call, result in zip(calls, results, strict=True):
             repeats.note(call, result)
         return results
 
-    async def _one(
-        self, turn: Turn, call: ToolCall, repeats: Repeats, number: int, most: int
-    ) -> ToolResult:
+    def _too_many(self, calls: int) -> str:
+        most = self._settings.max_calls
+        return (
+            f"Not run: these were {calls} calls at once, and only the first {most} of them are "
+            "run. Make the others again, fewer at a time."
+        )
+
+    async def _one(self, together: _Round, call: ToolCall, number: int) -> ToolResult:
+        turn, repeats = together.turn, together.repeats
         if repeats.exhausted(call):
             return failed(call, repeats.refusal(call))
         try:
@@ -116,15 +165,17 @@ class Dispatch:
         if tool is None:
             known = ", ".join(each.name for each in self.specs) or "none"
             return failed(call, f"There is no tool {call.name!r}. There are: {known}.")
-        self._emit_started(turn, call)
-        result = await turn.step(
-            f"tool:{call.name}",
-            ToolResult,
-            lambda key: self._run(tool, turn, call, key, most),
-            replay=tool.replay,
-            unknown=failed(call, UNKNOWN) if tool.replay is Replay.UNSAFE else None,
-            number=number,
-        )
+        # Before the step, so that what only waits is not taken for begun after a crash.
+        async with together.slot(tool):
+            self._emit_started(turn, call)
+            result = await turn.step(
+                f"tool:{call.name}",
+                ToolResult,
+                lambda key: self._run(tool, turn, call, key, together.most),
+                replay=tool.replay,
+                unknown=failed(call, UNKNOWN) if tool.replay is Replay.UNSAFE else None,
+                number=number,
+            )
         self._emit_finished(turn, call, result)
         return result
 
@@ -132,21 +183,26 @@ class Dispatch:
         context = Context(
             session=turn.session,
             person=turn.person,
-            agent=self._agent,
+            agent=self._settings.name,
             turn_id=turn.id,
             key=key,
             workspace=self._workspace,
             clock=self._clock,
             emit=turn.emit,
         )
+        limit = self._settings.tool_timeout
+        clock = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await tool.call(context, arguments_of(call.arguments))
+            async with clock:
+                answer = await tool.call(context, call.arguments)
             parts = [await self._fit(part, key, most) for part in answer.parts]
         except ToolError as error:
             return failed(call, str(error))
-        except TimeoutError:
-            return failed(call, f"Stopped: {call.name} took longer than {self._timeout:g} seconds.")
+        except TimeoutError as error:
+            if clock.expired():
+                return failed(call, f"Stopped: {call.name} took longer than {limit:g} seconds.")
+            said = f": {error}" if str(error) else ""
+            return failed(call, f"{call.name} gave up waiting for something{said}.")
         except Exception as error:
             # A fault in a tool, perhaps a stranger's, is something the model can work around.
             log.exception("tool failed tool=%s turn=%s", call.name, turn.id)
@@ -190,6 +246,13 @@ class Dispatch:
                 summary=result.text[:_SUMMARY_CHARACTERS],
             )
         )
+
+
+def _result_of(task: asyncio.Task[ToolResult], call: ToolCall) -> ToolResult:
+    """What came of a call in a round that did not come to its end."""
+    if not task.done() or task.cancelled() or task.exception():
+        return failed(call, _LOST)
+    return task.result()
 
 
 def failed(call: ToolCall, text: str) -> ToolResult:

@@ -20,6 +20,7 @@ _MOST_BYTES_PER_TOKEN = 4.0
 _LEAST_BYTES_PER_TOKEN = 1.0
 _LEAST_LEARNED_TOKENS = 300  # in fewer, what a vendor adds of its own weighs too much
 _ANSWER_TOKENS = 8192
+_TOKENS_PER_PICTURE = 1600
 _LEAST_CHARACTERS = 200
 _LEFT_OUT = "[{characters:,} characters were left out here to fit the model's window.]"
 
@@ -60,6 +61,10 @@ class Learned:
     def refused(self, sent_bytes: int) -> None:
         """The model said that a request of that size is too long."""
         self._refused_bytes = min(sent_bytes, self._refused_bytes or sent_bytes)
+
+    def tokens(self, sent_bytes: int, media: int) -> int:
+        """About how many tokens a request of that size and so many pictures or documents is."""
+        return int(sent_bytes / self._bytes_per_token) + media * _TOKENS_PER_PICTURE
 
     def room(self, card: ModelCard, *, fixed_bytes: int, history_tokens: int) -> Room:
         window = int(card.context_tokens * self._bytes_per_token)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from famulus.agent.allowance import Allowance
 from famulus.agent.compaction import Compaction
 from famulus.agent.dispatch import Dispatch, Repeats, failed
 from famulus.agent.history import History, Window
@@ -24,22 +26,25 @@ from famulus.agent.room import Learned, Room, fitted
 from famulus.core.config import Agent as Settings
 from famulus.core.errors import ConfigError, ContextOverflow, ModelError, OverLimit
 from famulus.core.events import Delta
-from famulus.core.messages import Message, Note, Origin, Text, ToolCall, Usage, text_of
+from famulus.core.messages import Message, Note, Origin, Part, Text, ToolCall, Usage, text_of
 from famulus.core.protocols import Caller, Done, Model, Request, Restarted, TextDelta
+from famulus.core.repair import arguments_of
 from famulus.engine.turns import Answer, Closing, Ending, Turn
 
 log = logging.getLogger(__name__)
 
-Limit = Literal["rounds", "repeats", "length"]
+Limit = Literal["rounds", "repeats", "allowance", "length"]
 
 _LIMIT_NOTES: dict[Limit, str] = {
     "rounds": "[No more tool calls are possible in this turn. Answer now with what is known.]",
     "repeats": "[The same calls keep giving the same outcome. Answer now with what is known.]",
+    "allowance": "[This turn has used nearly all it may. Answer now with what is known.]",
     "length": "",
 }
 _LIMIT_ANSWERS: dict[Limit, str] = {
     "rounds": "I stopped after {rounds} rounds of tool calls without coming to an end.",
     "repeats": "I stopped because the same tool calls kept giving the same outcome.",
+    "allowance": "I came to an end early: one turn may use no more than {allowance}.",
     "length": "The answer was cut off because it reached the model's longest output.",
 }
 _ENDINGS: dict[Ending, str] = {
@@ -60,12 +65,15 @@ class Opening(Struct, frozen=True):
 
 @dataclass(slots=True)
 class _Talk:
-    """What a turn goes on with: who answers, how much fits, what is shown, what it cost."""
+    """What a turn goes on with: who answers, how much fits, what is shown, what all calls of it
+    and the last one cost.
+    """
 
     model: Model
     room: Room
     window: Window
     usage: Usage
+    last: Usage
 
 
 class Agent:
@@ -89,6 +97,7 @@ class Agent:
         self._media = media
         self._model = model
         self._compaction = Compaction(settings, history)
+        self._allowance = Allowance(settings)
         self._learned: dict[str, Learned] = defaultdict(Learned)
 
     async def run(self, turn: Turn) -> None:
@@ -96,17 +105,16 @@ class Agent:
             async with asyncio.timeout(self._settings.turn_timeout) as clock:
                 answer, window = await self._converse(turn)
         except (OverLimit, Unheard) as error:
-            answer, window = _plain(str(error), failed=True), None
+            answer, window = _early(turn, str(error)), None
         except (ModelError, ConfigError) as error:
             log.warning("no model answered turn=%s error=%s", turn.id, error)
-            said = f"I could not get an answer from a model. {error}"
-            answer, window = _plain(said, failed=True), None
+            answer, window = _early(turn, f"I could not get an answer from a model. {error}"), None
         except TimeoutError:
             if not clock.expired():
                 raise
             limit = self._settings.turn_timeout
-            said = f"I stopped: this took longer than {limit:g} seconds."
-            answer, window = _plain(said, failed=True), None
+            answer = _early(turn, f"I stopped: this took longer than {limit:g} seconds.")
+            window = None
         await turn.finish(self._close(turn, answer, window))
 
     async def _converse(self, turn: Turn) -> tuple[Answer, Window]:
@@ -119,11 +127,12 @@ class Agent:
             done = await turn.step(
                 "model",
                 Done,
-                lambda _: self._ask(turn, talk),
+                lambda _: self._ask(turn, talk, may_call=not limit),  # noqa: B023 - awaited here
                 last=_ends if limit is None else _always,
             )
+            talk.last = done.usage
             talk.usage += done.usage
-            turn.record.append(Message("assistant", done.parts))
+            turn.record.append(Message("assistant", _as_run(done.parts)))
             calls = turn.record[-1].calls
             if not calls or limit:
                 break
@@ -135,6 +144,8 @@ class Agent:
                 limit = "rounds"
             elif all(repeats.exhausted(call) for call in calls):
                 limit = "repeats"
+            elif self._allowance.ends(talk.usage, talk.last):
+                limit = "allowance"
             if limit:
                 turn.record.append(Message("user", (Note(_LIMIT_NOTES[limit]),)))
         if done.reason == "length":
@@ -148,7 +159,7 @@ class Agent:
         room = self._room(model, turn.inbound.channel)
         window = await self._history.window(session, room.history_bytes)
         start = await turn.freeze("opening", Opening, lambda: self._open(turn, window))
-        talk = _Talk(model, room, window.since(start.window_start), Usage())
+        talk = _Talk(model, room, window.since(start.window_start), Usage(), Usage())
         turn.record[:] = [start.message]
         if start.compacts:
             talk.window, talk.usage = await self._compaction.of_turn(
@@ -185,15 +196,19 @@ class Agent:
         caller = Caller(person=person, agent=self._settings.name, channel=channel)
         return await self._compaction.now(window, model, room, caller, at)
 
-    async def _ask(self, turn: Turn, talk: _Talk) -> Done:
+    async def _ask(self, turn: Turn, talk: _Talk, *, may_call: bool) -> Done:
         """One model call, shown while it comes. What the model finds too long is tried once more
-        with half of it.
+        with half of it. Raises `OverLimit` when the turn may not use as much.
         """
         model, past, past_bytes = talk.model, talk.window.messages, talk.window.size
         learned = self._learned[model.card.name]
         messages, shown_bytes = fitted(past, past_bytes, turn.record, talk.room.messages_bytes)
         sent_bytes = talk.room.fixed_bytes + shown_bytes
         request = await self._request(turn, model, messages)
+        bound = self._allowance.answer_tokens(
+            talk.usage, talk.last, learned.tokens(sent_bytes, len(request.media)), model.card
+        )
+        request = replace(request, may_call=may_call, max_tokens=bound)
         try:
             done = await self._stream(turn, model, request, again=len(turn.record) > 1)
         except ContextOverflow as error:
@@ -203,7 +218,8 @@ class Agent:
             if less_bytes >= shown_bytes:
                 raise
             log.warning("too long, so less is shown turn=%s error=%s", turn.id, error)
-            request = await self._request(turn, model, less)
+            shorter = await self._request(turn, model, less)
+            request = replace(request, messages=shorter.messages, media=shorter.media)
             return await self._stream(turn, model, request, again=True)
         if not request.media:
             learned.counted(sent_bytes, done.usage.input_tokens)
@@ -221,15 +237,24 @@ class Agent:
 
     async def _stream(self, turn: Turn, model: Model, request: Request, *, again: bool) -> Done:
         restarted = again
-        async for chunk in model.stream(request):
-            match chunk:
-                case TextDelta(text):
-                    turn.emit(_delta(turn, text, restarted=restarted))
-                    restarted = False
-                case Restarted():
-                    turn.emit(_delta(turn, "", restarted=True))
-                case Done():
-                    return chunk
+        shown: list[str] = []
+        try:
+            async for chunk in model.stream(request):
+                match chunk:
+                    case TextDelta(text):
+                        turn.emit(_delta(turn, text, restarted=restarted))
+                        restarted = False
+                        shown.append(text)
+                    case Restarted():
+                        turn.emit(_delta(turn, "", restarted=True))
+                        shown.clear()
+                    case Done():
+                        return chunk
+        except (asyncio.CancelledError, ModelError):
+            # Whoever has read it finds it again, and the model knows what it has said.
+            if text := "".join(shown).strip():
+                turn.record.append(Message("assistant", (Text(text, Origin.ASSISTANT),)))
+            raise
         raise AssertionError(f"{model.card.name} ended its stream without Done")
 
     def _caller(self, turn: Turn) -> Caller:
@@ -243,7 +268,9 @@ class Agent:
     def _answer(self, done: Done, usage: Usage, limit: Limit | None) -> Answer:
         text = text_of(done.parts).strip()
         if limit:
-            said = _LIMIT_ANSWERS[limit].format(rounds=self._settings.max_tool_rounds)
+            said = _LIMIT_ANSWERS[limit].format(
+                rounds=self._settings.max_tool_rounds, allowance=self._allowance
+            )
             text = f"{text}\n\n({said})" if text else said
         elif not text:
             refused = done.reason == "refusal"
@@ -256,7 +283,7 @@ class Agent:
 
     def end(self, turn: Turn, ending: Ending, detail: str) -> Closing:
         said = _ENDINGS[ending].format(detail=detail)
-        answer = _plain(said, quiet=ending == "stopped", failed=True)
+        answer = _early(turn, said, quiet=ending == "stopped")
         return self._close(turn, answer, None)
 
     def _close(self, turn: Turn, answer: Answer, window: Window | None) -> Closing:
@@ -283,8 +310,23 @@ def _always(done: Done) -> bool:
     return True
 
 
-def _plain(text: str, *, quiet: bool = False, failed: bool = False) -> Answer:
-    return Answer(parts=(Text(text, Origin.ASSISTANT),), quiet=quiet, failed=failed)
+def _as_run(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """An answer whose calls have the arguments they are run with: what a model sees of its calls
+    later is what it learns from.
+    """
+    return tuple(
+        replace(part, arguments=arguments_of(part.arguments))
+        if isinstance(part, ToolCall)
+        else part
+        for part in parts
+    )
+
+
+def _early(turn: Turn, reason: str, *, quiet: bool = False) -> Answer:
+    """The answer of a turn that ended before its end: what was shown last, and the reason."""
+    spoken = (each.text.strip() for each in reversed(turn.record) if each.role == "assistant")
+    text = "\n\n".join(filter(None, (next(filter(None, spoken), ""), reason)))
+    return Answer(parts=(Text(text, Origin.ASSISTANT),), quiet=quiet, failed=True)
 
 
 def _delta(turn: Turn, text: str, *, restarted: bool) -> Delta:

@@ -180,7 +180,27 @@ class Agent(Section, frozen=True):
     max_repeats: Annotated[
         int, doc("How often the same call with the same outcome may be made in one turn.", ge=1)
     ] = 3
+    max_calls: Annotated[
+        int,
+        doc("Tool calls of one answer of the model that are run; it is told of the others.", ge=1),
+    ] = 64
+    parallel_calls: Annotated[
+        int, doc("Tool calls of one turn that run at the same time, commands not counted.", ge=1)
+    ] = 16
+    parallel_commands: Annotated[
+        int,
+        doc(
+            "Commands of one turn that run at the same time. `tools.shell.parallel` is for all "
+            "turns together.",
+            ge=1,
+        ),
+    ] = 4
     turn_timeout: Annotated[Seconds, doc("Longest time for one turn.", gt=0)] = Seconds(600)
+    turn_tokens: Annotated[
+        int,
+        doc("Most tokens of all model calls of one turn, input and output; 0: no limit.", ge=0),
+    ] = 0
+    turn_cost_usd: Annotated[float, doc("Most that one turn may cost; 0: no limit.", ge=0)] = 0.0
     tool_timeout: Annotated[Seconds, doc("Longest time for one tool call.", gt=0)] = Seconds(120)
     tools_allow: Annotated[tuple[Name, ...], doc("Patterns of tools the agent may use.")] = ("*",)
     tools_deny: Annotated[tuple[Name, ...], doc("Patterns of tools it may not; these win.")] = ()

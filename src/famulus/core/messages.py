@@ -66,7 +66,9 @@ class Reasoning(Struct, frozen=True, tag_field="type", tag="reasoning"):
 
 
 class ToolCall(Struct, frozen=True, tag_field="type", tag="call"):
-    """`arguments` is the JSON text just as the model wrote it, so that replaying it is exact."""
+    """`arguments` is the JSON text just as the model wrote it, so that replaying it is exact; in a
+    conversation, repaired where that was needed to run it.
+    """
 
     id: str
     name: str

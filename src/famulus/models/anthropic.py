@@ -104,6 +104,8 @@ class Anthropic:
                 for tool in request.tools
             ]
             tools[-1] = {**tools[-1], "cache_control": _CACHE}
+            if not request.may_call:  # without the tools, earlier calls of them would be refused
+                body["tool_choice"] = {"type": "none"}
         if request.system.strip():
             body["system"] = [{"type": "text", "text": request.system, "cache_control": _CACHE}]
         body["messages"] = self._messages(request)

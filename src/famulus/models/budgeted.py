@@ -56,7 +56,8 @@ class Budgeted:
         if limits := self._budget.limits(request.caller):
             held = await self._hold(request, call, limits)
             if not self._own_bound:
-                request = msgspec.structs.replace(request, max_tokens=self._bound)
+                most = min(self._bound, request.max_tokens or self._bound)
+                request = msgspec.structs.replace(request, max_tokens=most)
         bill: Bill | None = None
         received = 0
         outcome, free = "failed", False

@@ -26,7 +26,10 @@ from famulus.core.messages import (
 PDF = "application/pdf"
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_encode = msgspec.json.Encoder().encode
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_BROKEN = "not_valid_json"
+_MOST_BROKEN = 2000  # characters
 _NO_RESULT = "There is no result of this call. It may or may not have been carried out."
 
 
@@ -90,11 +93,17 @@ def _name(name: str) -> str:
 
 
 def arguments_of(call: ToolCall) -> bytes:
-    """The arguments as the model wrote them, or `{}` where they are not a JSON object: vendors
-    refuse the whole conversation otherwise, and the call's result tells the model what was wrong.
+    """The arguments as the model wrote them. What is no JSON object vendors refuse together with
+    the whole conversation, so its beginning and end are shown as a text in one: the call's result
+    says what was wrong, and here the model sees it.
     """
     text = call.arguments.encode("utf-8", "replace")
-    return text if is_object(text) else b"{}"
+    if is_object(text):
+        return text
+    written = text.decode()
+    if len(written) > _MOST_BROKEN:
+        written = f"{written[: _MOST_BROKEN // 2]} … {written[-_MOST_BROKEN // 2 :]}"
+    return _encode({_BROKEN: written}) if written.strip() else b"{}"
 
 
 def is_object(text: bytes) -> bool:

@@ -178,7 +178,8 @@ class Ollama:
         if not messages:
             messages.append({"role": "user", "content": "(No message.)"})
         body: dict[str, Any] = {"messages": messages}
-        if request.tools and known.can("tools"):
+        # It has no word for "call nothing"; its cache of the prompt is lost for this one call.
+        if request.tools and request.may_call and known.can("tools"):
             body["tools"] = [
                 {
                     "type": "function",

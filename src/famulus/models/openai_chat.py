@@ -110,6 +110,8 @@ class OpenAIChat:
                 }
                 for tool in request.tools
             ]
+            if not request.may_call and self._type != "zhipu":  # which knows nothing but "auto"
+                body["tool_choice"] = "none"
         messages = body["messages"] = []
         if request.system.strip():
             messages.append({"role": "system", "content": request.system})

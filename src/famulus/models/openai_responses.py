@@ -127,6 +127,8 @@ class OpenAIResponses:
                 }
                 for tool in request.tools
             ]
+            if not request.may_call:
+                body["tool_choice"] = "none"
         if request.system.strip():
             body["instructions"] = request.system
         items: list[Item] = []

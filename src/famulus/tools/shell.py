@@ -29,10 +29,23 @@ class Settings(Section, frozen=True):
     memory: Annotated[
         Size, doc("Memory of all processes of a command together.", ge=16 * 2**20)
     ] = Size(512 * 2**20)
+    parallel: Annotated[int, doc("Commands at the same time, of all conversations.", ge=1)] = 8
+    memory_together: Annotated[
+        Size,
+        doc(
+            "Memory of all commands together: no more of them run at the same time than `memory` "
+            "fits into it, but at least one."
+        ),
+    ] = Size(2 * 2**30)
     processes: Annotated[int, doc("Processes of a command at the same time.", ge=4)] = 64
     output: Annotated[
         Size, doc("Output that is kept; a command that writes more is ended.", ge=1024)
     ] = Size(2**20)
+
+    @property
+    def at_once(self) -> int:
+        """How many commands may run at the same time."""
+        return max(1, min(self.parallel, self.memory_together // max(self.memory, 1)))
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):
