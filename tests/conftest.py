@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from famulus.policy.sandbox import find_sandbox
+from famulus.testing.own_postgres import OwnPostgres, find_postgres, own_postgres
 
 # A shared machine may pause at any moment, so no example is timed. A change is judged by the same
 # examples each time; who works on it gets new ones with every run.
@@ -80,3 +82,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if reasons:
         told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
         terminalreporter.write_line(f"Not tried on this machine, with the number of tests: {told}")
+
+
+@pytest.fixture(scope="session")
+def own_server(lacking: Callable[[str], NoReturn]) -> Iterator[OwnPostgres]:
+    """A PostgreSQL that belongs to this test process."""
+    with _postgres(lacking, quick=True) as server:
+        yield server
+
+
+@pytest.fixture
+def safe_server(lacking: Callable[[str], NoReturn]) -> Iterator[OwnPostgres]:
+    """A PostgreSQL that belongs to this test, and syncs what it commits."""
+    with _postgres(lacking, quick=False) as server:
+        yield server
+
+
+@contextmanager
+def _postgres(lacking: Callable[[str], NoReturn], *, quick: bool) -> Iterator[OwnPostgres]:
+    programs = find_postgres()
+    if programs is None:
+        lacking("PostgreSQL is not installed: apt install postgresql")
+    with own_postgres(programs, quick=quick) as server:
+        yield server

@@ -147,7 +147,9 @@ async def _build(
     release_templates(workspace)
     if path := sqlite_path(config.storage.url, home):
         stack.enter_context(hold(path, wait_seconds=lock_wait_seconds))
-    database = await stack.enter_async_context(open_database(config.storage.url, home))
+    database = await stack.enter_async_context(
+        open_database(config.storage.url, home, timeout_seconds=config.storage.timeout)
+    )
     sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
     messages = Messages(database)
 

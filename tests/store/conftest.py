@@ -1,14 +1,7 @@
 """A real PostgreSQL: the one of FAMULUS_TEST_POSTGRES, or one started for this test process."""
 
 import os
-import pwd
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
 
 import psycopg
@@ -16,54 +9,19 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-pytest.register_assert_rewrite("famulus.testing.check_store")
+from famulus.testing.own_postgres import OwnPostgres
+from famulus.testing.postgres_proxy import PostgresProxy
 
-_SPEED = "-c fsync=off -c full_page_writes=off -c shared_buffers=16MB -c max_connections=40"
+pytest.register_assert_rewrite("famulus.testing.check_store")
 
 
 @pytest.fixture(scope="session")
-def postgres_server(lacking: Callable[[str], NoReturn]) -> Iterator[str]:
+def postgres_server(request: pytest.FixtureRequest) -> str:
     """The address of a server on which databases may be made."""
     if given := os.environ.get("FAMULUS_TEST_POSTGRES"):
-        yield given
-        return
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs:
-        lacking("PostgreSQL is not installed: apt install postgresql")
-    with _server(programs[-1].parent) as address:
-        yield address
-
-
-@contextmanager
-def _server(programs: Path) -> Iterator[str]:
-    # The path of a socket has 107 bytes at most, so pytest's own directories are too deep.
-    place = Path(tempfile.mkdtemp(prefix="famulus-pg-"))
-    # The server refuses to run as root.
-    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    if os.geteuid() == 0:
-        shutil.chown(place, user)
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [programs / program, "-D", place / "data", *arguments],
-            check=True,
-            user=user if os.geteuid() == 0 else None,
-            cwd=place,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-
-    try:
-        run("initdb", "--no-sync", "--auth=trust", f"--username={user}", "--encoding=UTF8")
-        options = f"{_SPEED} -c listen_addresses='' -c unix_socket_directories={place}"
-        run("pg_ctl", "start", "--wait", "--log", str(place / "log"), "--options", options)
-        try:
-            yield make_conninfo(host=str(place), user=user, dbname="postgres")
-        finally:
-            run("pg_ctl", "stop", "--wait", "--mode=immediate")
-    finally:
-        shutil.rmtree(place)
+        return given
+    own: OwnPostgres = request.getfixturevalue("own_server")
+    return own.address
 
 
 @pytest.fixture
@@ -92,3 +50,21 @@ def new_postgres(postgres_server: str) -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def postgres_url(new_postgres: Callable[..., str]) -> str:
     return new_postgres()
+
+
+@pytest.fixture
+async def proxy(own_server: OwnPostgres) -> AsyncIterator[PostgresProxy]:
+    async with PostgresProxy(own_server.socket) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied_url(own_server: OwnPostgres, proxy: PostgresProxy) -> Iterator[str]:
+    """A database that is reached through `proxy`."""
+    name = f"famulus_{uuid4().hex}"
+    with psycopg.connect(own_server.address, autocommit=True) as server:
+        server.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    yield proxy.address(own_server.user, name)
+    proxy.sever()
+    with psycopg.connect(own_server.address, autocommit=True) as server:
+        server.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

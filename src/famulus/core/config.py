@@ -50,6 +50,9 @@ class Storage(Section, frozen=True):
     url: Annotated[
         str, doc("`sqlite:///FILE` (relative to the home folder) or `postgresql://…`.")
     ] = "sqlite:///famulus.db"
+    timeout: Annotated[Seconds, doc("Longest wait for an answer of PostgreSQL.", gt=0)] = Seconds(
+        10
+    )
 
 
 class Provider(Section, frozen=True):

@@ -7,11 +7,11 @@ from famulus.store.database import Database
 from famulus.store.sqlite import SQLite
 
 
-def open_database(url: str, home: Path) -> Database:
+def open_database(url: str, home: Path, *, timeout_seconds: float = 10.0) -> Database:
     """`sqlite:///file` (relative to `home`, or absolute) or `postgresql://…`.
 
-    Nothing is touched before the database is entered. No error repeats the URL: it may hold a
-    password. Raises `ConfigError`.
+    `timeout_seconds` bounds each call to a server. Nothing is touched before the database is
+    entered. No error repeats the URL: it may hold a password. Raises `ConfigError`.
     """
     path = sqlite_path(url, home)
     if path is not None:
@@ -24,7 +24,7 @@ def open_database(url: str, home: Path) -> Database:
             "storage.url names PostgreSQL, but its driver is not installed."
             " Run: pip install 'famulus[cluster]'"
         ) from None
-    return Postgres(url)
+    return Postgres(url, timeout_seconds=timeout_seconds)
 
 
 def sqlite_path(url: str, home: Path) -> Path | None:

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from psycopg import AsyncConnection, AsyncCursor, Error, pq
+from psycopg import AsyncCursor, Error, pq
 
 from famulus.core.errors import StoreError, StoreUnavailable
 from famulus.store.database import Hit, Result, Row, Statement, Value, conflict
 from famulus.store.migrations import NEWEST
-from famulus.store.postgres_wire import Address, migrate, native, told
+from famulus.store.postgres_wire import Address, Connection, migrate, native, silent, told
 from famulus.store.terms import query_terms
 
 _CONNECTIONS = 6
@@ -30,31 +30,32 @@ _SEARCH = """
         and (:session = '' or session = :session) and (:person = '' or person = :person)
     order by score desc, id desc limit :limit"""
 
-_Connection = AsyncConnection[dict[str, Any]]
 _Cursor = AsyncCursor[dict[str, Any]]
 
 
 class Postgres:
     """See `Database`. `schema` is the version that entering migrates to, up or down.
 
-    After `StoreUnavailable` from a transaction, its commit may or may not have reached the server.
+    Each call ends within `timeout_seconds`. After `StoreUnavailable` from a transaction, its commit
+    may or may not have reached the server.
     """
 
-    def __init__(self, url: str, *, schema: int = NEWEST) -> None:
+    def __init__(self, url: str, *, schema: int = NEWEST, timeout_seconds: float = 10.0) -> None:
         self._address = Address.parse(url)
         self._schema = schema
-        self._idle: list[_Connection] = []
+        self._timeout = timeout_seconds
+        self._idle: list[Connection] = []
         self._open = False
 
     async def __aenter__(self) -> Self:
         self._places = asyncio.Semaphore(_CONNECTIONS)
         self._open = True
         try:
-            async with self._connection() as connection:
+            # Without a limit: a step of the schema may take its time.
+            async with await self._address.connect() as connection:
                 await migrate(connection, self._schema)
-        except BaseException:
-            await self._close()
-            raise
+        except Error as error:
+            raise told(error, self._address) from error
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -77,20 +78,19 @@ class Postgres:
     async def transaction(
         self, statements: Sequence[Statement], *, durable: bool = False
     ) -> Sequence[Result]:
+        """See `Database`. Every commit is durable, as the server may die while we live."""
         statements = tuple(statements)
         for _ in range(_TRIES_AGAIN):
             try:
-                return await self._transact(statements, durable=durable)
+                return await self._transact(statements)
             except StoreUnavailable as error:
                 if getattr(error.__cause__, "sqlstate", "") not in _TRY_AGAIN:
                     raise
-        return await self._transact(statements, durable=durable)
+        return await self._transact(statements)
 
-    async def _transact(
-        self, statements: Sequence[Statement], *, durable: bool
-    ) -> Sequence[Result]:
+    async def _transact(self, statements: Sequence[Statement]) -> Sequence[Result]:
         async with self._connection() as connection:
-            return await _transact(connection, statements, durable=durable)
+            return await _transact(connection, statements)
 
     async def search(
         self, text: str, *, limit: int, session: str = "", person: str = ""
@@ -104,25 +104,57 @@ class Postgres:
         return [Hit(row["id"], row["score"]) for row in rows]
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Connection]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         """Lend a connection. One that is not clean afterwards is closed, and the next is new."""
         if not self._open:
             raise StoreError("The database is closed.")
-        async with self._places:
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        async with self._place(deadline):
             connection = None
             try:
-                connection = self._idle.pop() if self._idle else await self._address.connect()
+                connection = await self._take(deadline)
                 yield connection
             except (Error, ValueError) as error:
                 if connection is None or connection.closed:
                     # What broke one connection has most likely broken all.
                     await self._close()
+                if connection and connection.severed:
+                    raise silent(self._address, self._timeout) from error
                 raise told(error, self._address) from error
             finally:
                 if connection is not None:
                     await self._give_back(connection)
 
-    async def _give_back(self, connection: _Connection) -> None:
+    @asynccontextmanager
+    async def _place(self, deadline: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._places.acquire()
+        except TimeoutError:
+            raise silent(self._address, self._timeout) from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _take(self, deadline: float) -> Connection:
+        """A connection that is severed at the deadline, unless it is given back before."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.fresh:
+                break
+            await connection.close()
+        else:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._address.connect(seconds=self._timeout)
+            except TimeoutError:
+                raise silent(self._address, self._timeout) from None
+        connection.sever_at(deadline)
+        return connection
+
+    async def _give_back(self, connection: Connection) -> None:
+        connection.sever_at(None)
         clean = (
             not connection.closed
             and connection.pgconn.pipeline_status == pq.PipelineStatus.OFF
@@ -138,20 +170,15 @@ class Postgres:
             await self._idle.pop().close()
 
 
-async def _transact(
-    connection: _Connection, statements: Sequence[Statement], *, durable: bool
-) -> Sequence[Result]:
+async def _transact(connection: Connection, statements: Sequence[Statement]) -> Sequence[Result]:
     """Send everything in one go; a second trip commits what has met its expectations."""
     try:
-        async with connection.pipeline() as pipeline:
+        async with connection.pipeline():
             await connection.execute("begin")
-            if durable:
-                await connection.execute("set local synchronous_commit to default")
             cursors = [
                 await connection.execute(native(one.sql), one.parameters) for one in statements
             ]
-            await pipeline.sync()
-            results = [await _result(cursor) for cursor in cursors]
+        results = [await _result(cursor) for cursor in cursors]
         for one, result in zip(statements, results, strict=True):
             if one.expect is not None and result.touched != one.expect:
                 raise conflict(one.sql, result.touched, one.expect)

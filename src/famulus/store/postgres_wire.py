@@ -1,14 +1,20 @@
 """How we speak to PostgreSQL: address, portable SQL in its own form, schema, errors told."""
 
+import asyncio
+import logging
+import os
 import re
+import select
+import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from psycopg import AsyncConnection, Error, OperationalError
 from psycopg.adapt import Buffer, Loader
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from psycopg.types.numeric import IntDumper
 
@@ -16,14 +22,33 @@ from famulus.core.errors import ConfigError, StoreError, StoreFull, StoreUnavail
 from famulus.store.migrations import VERSION, VERSION_TABLE, changes
 from famulus.store.schema import STEPS, Step
 
-_CONNECT_SECONDS = 10
+# A network that swallows tells nobody that it does: these find out whether the other side lives.
+_CONNECTING = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+# The server looks the same way, and so frees the locks of a host that is gone. What it forgets in
+# its own death we would go on building on, so every commit waits for the disk.
+_SESSION = """
+    set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
+    set tcp_user_timeout = 25000;
+    set statement_timeout = {milliseconds};
+    set idle_in_transaction_session_timeout = {milliseconds};
+    select set_config('synchronous_commit', 'on', false)
+        where current_setting('synchronous_commit') = 'off'"""
 # Any number, the same in every Famulus: one of them migrates, the others wait.
 _MIGRATION_LOCK = 7_102_117_109
 
 # What stands in quotes, or is a cast, is no parameter.
 _TOKENS = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|::|:([a-z_][a-z0-9_]*)|%", re.IGNORECASE)
 
-_UNAVAILABLE = ("08", "40", "53", "55", "57", "25006")
+# It warns of each connection that is lost, which whoever used it tells anyway.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+_UNAVAILABLE = ("08", "40", "53", "55", "57", "25006", "25P03")
 
 
 class _Number(Loader):
@@ -32,6 +57,41 @@ class _Number(Loader):
     def load(self, data: Buffer) -> int | float:
         text = bytes(data).decode()
         return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+class Connection(AsyncConnection[dict[str, Any]]):
+    """One that can be ended from our side while somebody waits for its answer."""
+
+    severed = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def sever_at(self, deadline: float | None) -> None:
+        """Sever it at that time of the event loop; None: leave it."""
+        if self._deadline:
+            self._deadline.cancel()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_at(deadline, self.sever) if deadline else None
+
+    def sever(self) -> None:
+        """Whoever waits for an answer gets an error now, also where the server is frozen."""
+        if self.closed:
+            return
+        self.severed = True
+        with socket.socket(fileno=os.dup(self.fileno())) as end, suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+    async def cancel_safe(self, *, timeout: float = 0.0) -> None:
+        # A server that does not answer would let whoever is cancelled wait for it.
+        self.sever()
+
+    @property
+    def fresh(self) -> bool:
+        """Nobody ended it while it was idle: there is nothing to read on it, not even its end."""
+        if self.closed:
+            return False
+        reading = select.poll()
+        reading.register(self.fileno(), select.POLLIN)
+        return not reading.poll(0)
 
 
 class Address(NamedTuple):
@@ -45,6 +105,8 @@ class Address(NamedTuple):
     def parse(cls, url: str) -> Self:
         try:
             parts = conninfo_to_dict(url)
+            missing = {key: value for key, value in _CONNECTING.items() if key not in parts}
+            url = make_conninfo(url, **missing)
         except Error:
             raise ConfigError(
                 "storage.url is not a PostgreSQL address."
@@ -54,19 +116,22 @@ class Address(NamedTuple):
         secrets = [str(parts[key]) for key in ("password", "sslpassword") if parts.get(key)]
         return cls(url, f"{place}/{parts.get('dbname') or ''}", secrets)
 
-    async def connect(self) -> AsyncConnection[dict[str, Any]]:
-        connection = await AsyncConnection.connect(
+    async def connect(self, name: str = "famulus", *, seconds: float = 0.0) -> Connection:
+        """`seconds` is the longest time of a statement, and of a transaction that does nothing."""
+        connection = await Connection.connect(
             self.url,
             autocommit=True,
             row_factory=dict_row,
-            connect_timeout=_CONNECT_SECONDS,
             client_encoding="utf8",
-            application_name="famulus",
+            application_name=name,
         )
         connection.adapters.register_dumper(bool, IntDumper)
         connection.adapters.register_loader("numeric", _Number)
-        # A commit that is not asked to be durable survives our death without waiting for the disk.
-        await connection.execute("set synchronous_commit = off")
+        try:
+            await connection.execute(_SESSION.format(milliseconds=int(seconds * 1000)).encode())
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
 
@@ -141,3 +206,10 @@ def told(error: Error | ValueError, address: Address) -> StoreError:
     if code.startswith(("28", "3D")):
         return StoreError(f"{where} refuses us: {text}. Check storage.url.")
     return StoreError(f"{where} could not do this: {text}. Nothing was written.")
+
+
+def silent(address: Address, seconds: float) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"PostgreSQL at {address.place} did not answer within {seconds:g} seconds."
+        " Check that it runs, and the network to it."
+    )
