@@ -4,7 +4,7 @@ The only file that knows them all. Nothing here is global, so two assistants fit
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +27,11 @@ from famulus.core.plugins import Services, Unavailable
 from famulus.core.protocols import Channel, Deliver, Ledger, Model, Tool, Watcher
 from famulus.engine.abandoned import stop_abandoned
 from famulus.engine.embedded import Embedded
+from famulus.engine.retention import Retention
 from famulus.gateway.attachments import Attachments
 from famulus.gateway.commands import Slash
 from famulus.gateway.delivery import Delivery
+from famulus.gateway.erasure import Erasure
 from famulus.gateway.gate import OWNED, Gate
 from famulus.gateway.supervise import supervise
 from famulus.models.found import find_model
@@ -75,6 +77,8 @@ class Assistant:
     database: Database
     sessions: Sessions
     messages: Messages
+    erasure: Erasure
+    retention: Retention
     blobs: Blobs
     model: Model
     models: Models
@@ -118,6 +122,7 @@ async def assistant(
             running = [
                 group.create_task(app.engine.run(resume=not only)),
                 group.create_task(app.delivery.run(only)),
+                group.create_task(app.retention.run()),
             ]
             receiving = [
                 group.create_task(supervise(channel, _deliver(app, channel), clock=app.clock))
@@ -212,10 +217,27 @@ async def _build(
             watcher.watch(event)
 
     delivery = Delivery(database, channels, clock=clock)
+    retention = Retention(database, config.storage, clock=clock, workspace=workspace)
+
+    def forget(turns: Collection[str]) -> None:
+        engine.forget(turns)
+        delivery.forget(turns)
+
+    erasure = Erasure(
+        database,
+        sessions=sessions,
+        messages=messages,
+        workspace=workspace,
+        clock=clock,
+        cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - it is built below
+        forget=forget,
+        sweep=retention.sweep,
+    )
     slash = Slash(
         agent,
         sessions=sessions,
         messages=messages,
+        erasure=erasure,
         ledger=spending,
         workspace=workspace,
         cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - it is built below
@@ -250,6 +272,8 @@ async def _build(
         database=database,
         sessions=sessions,
         messages=messages,
+        erasure=erasure,
+        retention=retention,
         blobs=blobs,
         model=main,
         models=models,

@@ -81,7 +81,8 @@ def test_a_file_with_a_byte_order_mark_is_read() -> None:
         ("[agnet]\nname = 'x'", "famulus.toml:1: agnet is not a setting. Did you mean agent?"),
         (
             "[storage]\nq = 1",
-            "famulus.toml:2: storage.q is not a setting. Known here: url.",
+            "famulus.toml:2: storage.q is not a setting."
+            " Known here: keep_ids, keep_turns, keep_uploads, timeout, url.",
         ),
         (
             "[server]\nport = 'x'",

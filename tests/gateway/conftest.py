@@ -21,6 +21,7 @@ from famulus.engine.turns import Answer, Closing
 from famulus.gateway.auth import Auth
 from famulus.gateway.commands import Slash
 from famulus.gateway.delivery import Delivery
+from famulus.gateway.erasure import Erasure
 from famulus.gateway.gate import Gate
 from famulus.gateway.metrics import Metrics
 from famulus.gateway.server import Server
@@ -233,10 +234,20 @@ async def _build(stack, config, home, clock):
         return f"{call.session} of {call.person} is condensed."
 
     agent = Agent(sessions, messages)
+    erasure = Erasure(
+        database,
+        sessions=sessions,
+        messages=messages,
+        workspace=home / "workspace",
+        clock=clock,
+        cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - made below
+        forget=lambda turns: (engine.forget(turns), delivery.forget(turns)),
+    )
     slash = Slash(
         agent,
         sessions=sessions,
         messages=messages,
+        erasure=erasure,
         ledger=Spending(database, clock=clock, timezone="UTC"),
         workspace=home / "workspace",
         cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - made below
@@ -260,6 +271,7 @@ async def _build(stack, config, home, clock):
         engine=engine,
         sessions=sessions,
         messages=messages,
+        erasure=erasure,
         blobs=Blobs(database, clock=clock),
         database=database,
         metrics=metrics,

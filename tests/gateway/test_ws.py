@@ -6,6 +6,7 @@ import base64
 import aiohttp
 import pytest
 
+from famulus.core.errors import Gone
 from famulus.core.messages import File, Origin
 
 pytestmark = pytest.mark.anyio
@@ -354,7 +355,8 @@ async def test_what_still_runs_does_not_write_into_what_was_deleted(gateway, wis
         await socket.quiet()
         house.agent.go.set()
         async with asyncio.timeout(10):
-            await house.engine.answer("web::main:m1")
+            with pytest.raises(Gone):
+                await house.engine.answer("web::main:m1")
         assert await house.messages.latest("web:main:1", 10) == []
 
 

@@ -61,6 +61,7 @@ async def _serve(options: Options, loaded: Loaded) -> None:
             engine=app.engine,
             sessions=app.sessions,
             messages=app.messages,
+            erasure=app.erasure,
             blobs=app.blobs,
             database=app.database,
             metrics=metrics,

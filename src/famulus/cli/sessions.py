@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,13 +14,15 @@ from famulus.cli.options import Options, as_json, common, common_options
 from famulus.core.clock import Clock
 from famulus.core.errors import FamulusError, Invalid
 from famulus.core.messages import SessionKey
+from famulus.gateway.erasure import Erasure
 from famulus.gateway.history import history
 from famulus.gateway.incoming import session_key
 from famulus.state.messages import Messages
 from famulus.state.people import OWNER
 from famulus.state.sessions import Session, Sessions
 from famulus.store.database import Database
-from famulus.store.opening import open_database
+from famulus.store.lock import hold
+from famulus.store.opening import open_database, sqlite_path
 
 T = TypeVar("T")
 
@@ -137,10 +140,21 @@ def delete(options: Options, *, session: str) -> None:
 
     async def act(kept: Kept) -> str:
         key = (await kept.sessions.get(await _key(kept, session))).key
-        await kept.sessions.delete(SessionKey.parse(key))
+        erasure = Erasure(
+            kept.database,
+            sessions=kept.sessions,
+            messages=kept.messages,
+            workspace=options.home / "workspace",
+            clock=Clock(),
+        )
+        await erasure.delete(SessionKey.parse(key))
+        await kept.database.sweep()
         return key
 
-    click.echo(f"deleted {_with_kept(options, act)}")
+    path = sqlite_path(options.load().config.storage.url, options.home)
+    with hold(path) if path else nullcontext():
+        deleted = _with_kept(options, act)
+    click.echo(f"deleted {deleted}")
 
 
 async def _key(kept: Kept, session: str) -> str:

@@ -53,6 +53,23 @@ class Storage(Section, frozen=True):
     timeout: Annotated[Seconds, doc("Longest wait for an answer of PostgreSQL.", gt=0)] = Seconds(
         10
     )
+    keep_turns: Annotated[
+        Seconds,
+        doc(
+            "How long the journal of an ended turn is kept: its steps, its reply and long outputs "
+            "of its tools. The conversation stays; 0: all stays."
+        ),
+    ] = Seconds(30 * 86400)
+    keep_ids: Annotated[
+        Seconds,
+        doc(
+            "How long the ids of messages are kept after that, so that one that is delivered again "
+            "is not answered again; 0: for ever."
+        ),
+    ] = Seconds(365 * 86400)
+    keep_uploads: Annotated[
+        Seconds, doc("How long an uploaded file is kept that no message refers to; 0: for ever.")
+    ] = Seconds(86400)
 
 
 class Provider(Section, frozen=True):

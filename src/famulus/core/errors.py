@@ -9,6 +9,7 @@ FamulusError                  says what, where and what to do next
 ├── Refused                   a message that never became a turn
 │   ├── Invalid               it breaks a format
 │   │   └── TooLarge          it breaks a limit on size
+│   ├── Gone                  it came before, and what was said then is deleted
 │   ├── NotAllowed            its sender is not on the allowlist
 │   ├── TooFast               its sender exceeds the rate limit
 │   └── Busy                  a queue is full; the sender should try again
@@ -70,6 +71,10 @@ class Invalid(Refused):
 
 class TooLarge(Invalid):
     code = "too_large"
+
+
+class Gone(Refused):
+    code = "gone"
 
 
 class NotAllowed(Refused):

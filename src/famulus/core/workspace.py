@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -206,9 +206,43 @@ def _status(folder: int, name: str) -> os.stat_result | None:
 def spill(root: Path, key: str, text: str, origin: Origin) -> str:
     """Keep a long output where `read_file` finds it and return its path."""
     folder = UPLOADS if origin is Origin.OUTSIDE else OUTPUTS
-    path = f"{folder}/{sha256(key.encode()).hexdigest()[:12]}.txt"
+    path = f"{folder}/{_spilled_name(key)}"
     write_bytes(root, path, text.encode("utf-8", "replace"))
     return path
+
+
+def remove_spilled(root: Path, keys: Iterable[str]) -> None:
+    """Delete the outputs that `spill` kept under `keys`."""
+    names = {_spilled_name(key) for key in keys}
+    for folder in (OUTPUTS, UPLOADS):
+        _remove(root, folder, lambda name: name in names)
+
+
+def remove_uploaded(root: Path, hashes: Iterable[str]) -> None:
+    """Delete the received files with these hashes, under whatever names they came."""
+    beginnings = tuple(uploaded_name(hash_, "") for hash_ in hashes)
+    _remove(root, UPLOADS, lambda name: name.startswith(beginnings))
+
+
+def uploaded_name(hash_: str, name: str) -> str:
+    """The name of a received file among the uploads."""
+    return f"{hash_[:8]}-{name}"
+
+
+def _spilled_name(key: str) -> str:
+    return f"{sha256(key.encode()).hexdigest()[:12]}.txt"
+
+
+def _remove(root: Path, folder: str, doomed: Callable[[str], bool]) -> None:
+    with contextlib.suppress(FileNotFoundError), open_folder(root, (folder,)) as opened:
+        with os.scandir(opened) as listing:
+            found = [entry.name for entry in listing if doomed(entry.name)]
+        for name in found:
+            # A folder of that name is none of ours.
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                os.unlink(name, dir_fd=opened)
+        if found:
+            os.fsync(opened)
 
 
 def shortened(root: Path, key: str, text: str, origin: Origin, limit: int) -> str:

@@ -29,7 +29,8 @@ async def asked(database: Database, session: str, limit: int) -> Sequence[Asked]
         "select coalesce(j.id, t.id) as id, coalesce(j.status, t.status) as status,"
         " coalesce(j.answer, t.answer) as answer, t.inbound"
         " from turn t left join turn j on j.id = t.joined_to and t.joined_to <> ''"
-        " where t.session = :session and t.lane not like '!%' order by t.seq desc limit :n",
+        " where t.session = :session and t.lane not like '!%' and t.inbound <> ''"
+        " order by t.seq desc limit :n",
         session=session,
         n=limit,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -122,7 +122,9 @@ class Embedded:
         now = self._clock.now().timestamp()
         insert = journal.accept(inbound, lane=lane, session=session, now=now, started=started)
         try:
-            (result,) = await self._database.transaction([insert], durable=True)
+            result, *_ = await self._database.transaction(
+                [insert, *journal.uses(inbound, session=session)], durable=True
+            )
         except (StoreFull, StoreUnavailable) as error:
             text = f"Your message was not stored: {error}"
             raise NotReady(text, retry_after_seconds=30) from None
@@ -142,6 +144,8 @@ class Embedded:
                     raise KeyError(turn_id)
                 if closed[1]:
                     return journal.decode(closed[1], Answer)
+                if closed[0] not in journal.OPEN:
+                    raise journal.gone()
             return await future
         finally:
             waiting = self._answers.get(turn_id, [])
@@ -167,6 +171,14 @@ class Embedded:
         found.task.cancel()
         await self.answer(turn.id)
         return Stopped(1, waiting)
+
+    def forget(self, turns: Collection[str]) -> None:
+        """The rows of `turns` are deleted: whoever waits for one waits no longer."""
+        for turn_id in turns:
+            self._open.discard(turn_id)
+            for future in self._answers.pop(turn_id, ()):
+                _tell(future, journal.gone())
+        self._lanes.forget(turns)
 
     async def set_timer(self, timer: str, due: datetime, inbound: Inbound) -> None:
         await self._timers.set(timer, due, inbound)

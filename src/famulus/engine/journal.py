@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from famulus.core.messages import Inbound, Outbound
+from famulus.core.errors import Gone
+from famulus.core.messages import File, Image, Inbound, Outbound
 from famulus.store.database import Database, Row, Statement, statement
 
 # A journal that another format wrote is not replayed (see `Embedded`).
@@ -21,7 +22,16 @@ FORMAT = 1
 # Payloads above this many bytes go to the blob table, so that rows stay small.
 _LARGE_BYTES = 64 * 1024
 
+OPEN = frozenset({"waiting", "running"})
+
 T = TypeVar("T")
+
+
+def gone() -> Gone:
+    return Gone(
+        "There is no answer to this message any more: its conversation was deleted, or it is too"
+        " old."
+    )
 
 
 class Recorded(Struct, frozen=True):
@@ -91,6 +101,21 @@ def accept(
         inbound=encode(inbound).decode(),
         now=now,
     )
+
+
+def uses(inbound: Inbound, *, session: str) -> list[Statement]:
+    """For beside `accept`: that the conversation refers to the files that came along."""
+    return [
+        statement(
+            "insert into blob_use (hash, session) select :hash, :session"
+            " where exists (select 1 from turn where id = :turn and session = :session)"
+            " on conflict (hash, session) do nothing",
+            hash=hash_,
+            session=session,
+            turn=inbound.turn_id,
+        )
+        for hash_ in {part.blob for part in inbound.parts if isinstance(part, Image | File)}
+    ]
 
 
 def start(turn: str, *, attempt: int, now: float) -> Statement:
@@ -367,3 +392,9 @@ async def closed_turn(database: Database, turn: str) -> tuple[str, str] | None:
         turn=turn,
     )
     return (rows[0]["status"], rows[0]["answer"]) if rows else None
+
+
+async def forgotten(database: Database, turn: str) -> bool:
+    """Whether a turn ended so long ago, or was so deleted, that only its id is left."""
+    closed = await closed_turn(database, turn)
+    return closed is not None and closed[0] not in OPEN and not closed[1]

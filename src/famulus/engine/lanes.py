@@ -6,6 +6,7 @@ start before anyone gets a second one, within the slots for all and the slots fo
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from famulus.engine.journal import Entry
@@ -63,6 +64,12 @@ class Lanes:
         else:
             lane.waiting.append(entry)
         self._list(lane)
+
+    def forget(self, entries: Collection[str]) -> None:
+        """Let no entry of these ids start."""
+        for lane in self._lanes.values():
+            if any(each.id in entries for each in lane.waiting):
+                lane.waiting = deque(each for each in lane.waiting if each.id not in entries)
 
     def claim(self, name: str, person: str) -> Lane | None:
         """The lane, marked busy, for an entry that need not wait at all; else None."""

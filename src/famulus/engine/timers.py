@@ -61,7 +61,9 @@ class Timers:
             insert = journal.accept(inbound, lane=session, session=session, now=now)
             clear = journal.clear_timer(timer, due=due)
             try:
-                result, _ = await self._database.transaction([insert, clear], durable=True)
+                result, *_ = await self._database.transaction(
+                    [insert, clear, *journal.uses(inbound, session=session)], durable=True
+                )
             except Conflict:
                 continue  # moved or cleared meanwhile
             if result.rows:

@@ -70,7 +70,8 @@ class Attachments:
 
     async def _place(self, blob: Blob, name: str) -> str:
         """Put a file where the tools can read it; its path in the workspace."""
-        path = f"{files.UPLOADS}/{blob.hash[:8]}-{_UNSAFE.sub('_', name)[-80:] or 'file'}"
+        plain = _UNSAFE.sub("_", name)[-80:] or "file"
+        path = f"{files.UPLOADS}/{files.uploaded_name(blob.hash, plain)}"
         data = (await self._blobs.read([blob.hash]))[blob.hash]
         try:
             await asyncio.to_thread(files.write_bytes, self._workspace, path, data)

@@ -19,6 +19,7 @@ from famulus.core.events import CommandExecuted
 from famulus.core.messages import Origin, SessionKey, Text
 from famulus.core.protocols import Ledger
 from famulus.engine.turns import Answer, Closing, Ending, Runner, Stopped, Turn
+from famulus.gateway.erasure import Erasure
 from famulus.gateway.history import exchanged
 from famulus.gateway.usage import usage_text
 from famulus.state.messages import Messages
@@ -50,6 +51,7 @@ class Call(NamedTuple):
     argument: str
     at: datetime
     dialog: str
+    turn: str
 
     @property
     def session(self) -> str:
@@ -70,6 +72,7 @@ class Slash:
         *,
         sessions: Sessions,
         messages: Messages,
+        erasure: Erasure,
         ledger: Ledger,
         workspace: Path,
         cancel: Callable[[str], Awaitable[Stopped]],
@@ -80,6 +83,7 @@ class Slash:
         self._inner = inner
         self._sessions = sessions
         self._messages = messages
+        self._erasure = erasure
         self._ledger = ledger
         self._workspace = workspace
         self._cancel = cancel
@@ -95,7 +99,7 @@ class Slash:
         key = SessionKey.parse(turn.session)
         # On disk before it is used: after a crash the command makes the same one, not another.
         dialog = await turn.step("dialog", str, lambda _: self._dialog(name, key))
-        call = Call(key, turn.person, argument, turn.inbound.at, dialog)
+        call = Call(key, turn.person, argument, turn.inbound.at, dialog, turn.id)
         told = await turn.step("command", Told, lambda _: self._do(name, call))
         if name in _BY_NAME:
             turn.emit(
@@ -188,8 +192,7 @@ class Slash:
         return Told(f"This conversation is called “{title}” now.", call.session, title)
 
     async def delete(self, call: Call) -> Told:
-        await self._cancel(call.session)
-        await self._sessions.delete(call.key)
+        await self._erasure.delete(call.key, sparing=call.turn)
         left = await self._sessions.of_chat(call.key.channel, call.key.chat_id)
         if left:
             key = SessionKey.parse(left[0].key)

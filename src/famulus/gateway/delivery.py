@@ -7,7 +7,7 @@ pass, and one that fails again and again holds them up for a while only.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from famulus.core.clock import Clock
@@ -37,6 +37,7 @@ class _Reply:
     tries: int = 0
     failing_since: float = 0.0
     receipt: str | None = None
+    deleted: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +81,12 @@ class Delivery:
             if chat.pause:
                 chat.pause.cancel()
             self._start((channel, chat_id))
+
+    def forget(self, turns: Collection[str]) -> None:
+        """Do not send what these turns said: it is deleted."""
+        for chat in self._chats.values():
+            for reply in chat.waiting:
+                reply.deleted = reply.deleted or reply.outbound.turn_id in turns
 
     async def run(self, channel: str = "") -> None:
         """Send until cancelled; what an earlier process left too, all of it or one channel's."""
@@ -133,7 +140,7 @@ class Delivery:
             reply = chat.waiting[position]
             correlation.set(reply.outbound.correlation_id)
             try:
-                settled = await self._deliver(reply)
+                settled = reply.deleted or await self._deliver(reply)
             except Exception as error:  # noqa: BLE001 - a channel's fault must not end the others
                 again = self._failed(reply, error)
                 if self._clock.monotonic() - reply.failing_since < _HOLD_SECONDS:

@@ -14,6 +14,7 @@ from famulus.core.messages import SessionKey
 from famulus.engine import journal
 from famulus.engine.turns import Engine
 from famulus.gateway.decoding import decode
+from famulus.gateway.erasure import Erasure
 from famulus.gateway.history import history
 from famulus.gateway.incoming import CHAT, Attachment, Incoming, Said, session_key
 from famulus.state.messages import Messages
@@ -80,6 +81,7 @@ class Desk:
         incoming: Incoming,
         sessions: Sessions,
         messages: Messages,
+        erasure: Erasure,
         database: Database,
         limits: Limits,
         commands: Callable[[], Sequence[Frame]],
@@ -89,6 +91,7 @@ class Desk:
         self.incoming = incoming
         self.sessions = sessions
         self.messages = messages
+        self.erasure = erasure
         self.database = database
         self.limits = limits
         self.commands = commands
@@ -154,6 +157,8 @@ class Client:
             reply = await journal.reply_to(self._desk.database, accepted.turn_id)
             if reply:
                 self._feed.put(self._desk.channel.reply(reply))
+            elif await journal.forgotten(self._desk.database, accepted.turn_id):
+                raise journal.gone()
 
     async def create_session(self, frame: Create) -> None:
         chat = self._chosen(frame.session_id, frame.chat_id)
@@ -199,15 +204,12 @@ class Client:
 
     async def delete_session(self, frame: Where) -> None:
         key, _ = await self._session(frame)
-        # What still runs would write into a session that is gone.
-        await self._desk.engine.cancel(str(key))
-        await self._desk.sessions.delete(key)
+        await self._desk.erasure.delete(key)
         self._announce("session_deleted", key)
 
     async def clear_history(self, frame: Where) -> None:
         key, _ = await self._session(frame)
-        await self._desk.engine.cancel(str(key))
-        await self._desk.sessions.clear(str(key))
+        await self._desk.erasure.clear(key)
         self._announce("history_cleared", key)
 
     async def stop(self, frame: Where) -> None:

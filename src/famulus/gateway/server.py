@@ -18,6 +18,7 @@ from famulus.core.clock import Clock
 from famulus.core.config import Config
 from famulus.core.errors import (
     Busy,
+    Gone,
     NotAllowed,
     NotReady,
     Refused,
@@ -28,6 +29,7 @@ from famulus.core.errors import (
 from famulus.engine.turns import Engine
 from famulus.gateway.attachments import Attachments
 from famulus.gateway.auth import COOKIE, Auth, Identity
+from famulus.gateway.erasure import Erasure
 from famulus.gateway.frames import Desk
 from famulus.gateway.incoming import Incoming
 from famulus.gateway.listening import check_host, unusable
@@ -68,6 +70,7 @@ class Server:
         engine: Engine,
         sessions: Sessions,
         messages: Messages,
+        erasure: Erasure,
         blobs: Blobs,
         database: Database,
         metrics: Metrics,
@@ -93,6 +96,7 @@ class Server:
             incoming=incoming,
             sessions=sessions,
             messages=messages,
+            erasure=erasure,
             database=database,
             limits=config.limits,
             commands=commands,
@@ -292,6 +296,7 @@ def _bearer(request: web.Request) -> str:
 _STATUSES: dict[type[Refused], int] = {
     TooLarge: 413,
     NotAllowed: 403,
+    Gone: 410,
     TooFast: 429,
     Busy: 429,
     NotReady: 503,

@@ -41,6 +41,9 @@ class Carrying:
     ) -> Sequence[Hit]:
         return await self._database.search(text, limit=limit, session=session, person=person)
 
+    async def sweep(self) -> None:
+        await self._database.sweep()
+
     async def __aenter__(self) -> Self:
         return self
 

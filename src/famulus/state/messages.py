@@ -60,6 +60,10 @@ class Messages:
             self._windows.popitem(last=False)
         return list(known)
 
+    def forget(self, session: str) -> None:
+        """Drop what is kept in memory of a session that was deleted."""
+        self._windows.pop(session, None)
+
     async def latest(self, session: str, limit: int) -> Sequence[Said]:
         """The last `limit` messages of a session, oldest first."""
         rows = await self._database.fetch(
@@ -90,11 +94,14 @@ class Messages:
         """The statement that adds a summary of what was said before the message `start`, once."""
         return statement(
             "insert into message (session, person, turn_id, n, role, parts, terms, created)"
-            " values (:session, :person, :turn, 0, 'summary', :parts, :terms, :at)"
+            " select :session, :person, :turn, 0, 'summary', :parts, :terms, :at"
+            # What is deleted meanwhile must not come back as a summary.
+            " where exists (select 1 from message where id = :start and session = :session)"
             " on conflict (turn_id, n) do nothing",
             session=session,
             person=person,
             turn=f"summary:{session}:{start}",
+            start=start,
             parts=encoded((summary,)),
             terms=terms(summary.text),
             at=at,

@@ -7,7 +7,9 @@ from msgspec import Struct
 
 from famulus.core.clock import Clock
 from famulus.core.errors import Invalid
-from famulus.core.messages import SessionKey
+from famulus.core.messages import Message, SessionKey
+from famulus.state.blobs import released
+from famulus.state.messages import decoded
 from famulus.store.database import Database, Row, Statement, statement
 
 
@@ -30,6 +32,7 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 _MOST_REMEMBERED = 1000
+_DELETED_AT_ONCE = 200
 _COLUMNS = "key, person, title, model, archived, window_start, summary, created, updated"
 _COUNTED = (
     f"select {_COLUMNS}, (select count(*) from message m where m.session = s.key"
@@ -164,15 +167,30 @@ class Sessions:
             raise Invalid(f"There is no session {key}. /sessions lists those of this chat.")
 
     async def clear(self, key: str) -> None:
-        """Delete the messages of a session and keep the session."""
-        await self._database.transaction(_without_messages(key), durable=True)
+        """Delete the messages of a session, with the title if it is the beginning of them."""
+        first = await self._database.fetch(
+            "select parts from message where session = :key and role = 'user' order by id limit 1",
+            key=key,
+        )
+        said = " ".join(Message("user", decoded(first[0]["parts"])).text.split()) if first else ""
+        await self._delete_messages(key)
+        forget = statement(
+            "update session set window_start = 0, summary = '',"
+            " title = case when substr(cast(:said as text), 1, length(title)) = title"
+            " then '' else title end"
+            " where key = :key",
+            key=key,
+            said=said,
+        )
+        await self._database.transaction([*released(key), forget], durable=True)
         self._known.pop(key, None)
 
     async def delete(self, key: SessionKey) -> None:
         """Delete a session and its messages; the chat gets a new dialog with its next message."""
+        await self._delete_messages(str(key))
         await self._database.transaction(
             [
-                *_without_messages(str(key)),
+                *released(str(key)),
                 statement("delete from session where key = :key", key=str(key)),
                 statement(
                     "delete from chat where channel = :channel and chat_id = :chat"
@@ -187,6 +205,15 @@ class Sessions:
         self._known.pop(str(key), None)
         if self._current.get((key.channel, key.chat_id)) == key.dialog_id:
             del self._current[key.channel, key.chat_id]
+
+    async def _delete_messages(self, key: str) -> None:
+        """In parts, so that others can write in between. It may be cut off and done again."""
+        some = (
+            "delete from message where id in"
+            " (select id from message where session = :key order by id desc limit :n)"
+        )
+        while await self._database.execute(some, key=key, n=_DELETED_AT_ONCE) == _DELETED_AT_ONCE:
+            pass
 
     def touch(self, session: Session, *, window_start: int, title: str) -> Statement:
         """For the transaction that ends a turn. A title that is there stays; so does a window
@@ -215,7 +242,8 @@ class Sessions:
         """
         move = statement(
             "update session set summary = :summary, window_start = :start"
-            " where key = :key and window_start < :start",
+            " where key = :key and window_start < :start"
+            " and exists (select 1 from message where id = :start and session = :key)",
             key=session.key,
             summary=summary,
             start=start,
@@ -228,13 +256,6 @@ class Sessions:
             self._known.clear()
         self._known[session.key] = session
         return session
-
-
-def _without_messages(key: str) -> list[Statement]:
-    return [
-        statement("delete from message where session = :key", key=key),
-        statement("update session set window_start = 0, summary = '' where key = :key", key=key),
-    ]
 
 
 def _session(row: Row) -> Session:

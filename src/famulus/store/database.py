@@ -83,6 +83,9 @@ class Database(Protocol):
     ) -> Sequence[Hit]:
         """Messages with any of the words of `text`, best first, in one session or of one person."""
 
+    async def sweep(self) -> None:
+        """Overwrite what was deleted where it still stands in files, as far as the driver can."""
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exception: object) -> None: ...

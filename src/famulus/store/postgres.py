@@ -18,6 +18,7 @@ from famulus.store.migrations import NEWEST
 from famulus.store.postgres_wire import Address, Connection, migrate, native, silent, told
 from famulus.store.terms import query_terms
 
+_VACUUM_SECONDS = 600.0
 _CONNECTIONS = 6
 _TRIES_AGAIN = 3
 # The server undoes one of two transactions that wait for each other. Both are data: do it again.
@@ -102,6 +103,12 @@ class Postgres:
             return []
         rows = await self.fetch(_SEARCH, terms=match, limit=limit, session=session, person=person)
         return [Hit(row["id"], row["score"]) for row in rows]
+
+    async def sweep(self) -> None:
+        async with self._connection() as connection:
+            # Nobody waits for it, and large tables take longer than any answer.
+            connection.sever_at(asyncio.get_running_loop().time() + _VACUUM_SECONDS)
+            await connection.execute("vacuum turn, step, outbox, blob, message, session")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

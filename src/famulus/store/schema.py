@@ -20,6 +20,26 @@ class Step(NamedTuple):
     postgres_down: tuple[str, ...] = ()
 
 
+# What is referred to already: a part of a message as JSON has `"blob":"<hash>"`.
+_HOLDS_BLOBS = (("message", "parts"), ("turn", "inbound"))
+_SQLITE_USES = tuple(
+    f"""insert or ignore into blob_use (hash, session)
+        with recursive found (session, rest) as (
+            select session, substr({column}, instr({column}, '"blob":"') + 8)
+            from {table} where instr({column}, '"blob":"') > 0
+            union all
+            select session, substr(rest, instr(rest, '"blob":"') + 8)
+            from found where instr(rest, '"blob":"') > 0)
+        select substr(rest, 1, 64), session from found"""
+    for table, column in _HOLDS_BLOBS
+)
+_POSTGRES_USES = tuple(
+    f"""insert into blob_use (hash, session)
+        select distinct (regexp_matches({column}, '"blob":"([0-9a-f]{{64}})"', 'g'))[1], session
+        from {table} where strpos({column}, '"blob":"') > 0 on conflict do nothing"""
+    for table, column in _HOLDS_BLOBS
+)
+
 STEPS = (
     Step(
         1,
@@ -157,5 +177,38 @@ STEPS = (
             "delete from message where role = 'summary'",
             "alter table session drop column summary",
         ),
+    ),
+    Step(
+        6,
+        "uses",
+        # Which conversations refer to a received file, so that the last one takes it along.
+        up=(
+            """create table blob_use (
+                hash text not null, session text not null, primary key (hash, session))""",
+            "create index blob_use_session on blob_use (session)",
+            # Large payloads of steps stand in `blob`; the row says `@` and the hash.
+            "create index step_blob on step (payload) where substr(payload, 1, 1) = '@'",
+        ),
+        down=("drop index step_blob", "drop table blob_use"),
+        sqlite_up=(
+            # FTS5 only marks what is deleted, until its segments are merged. The first merge takes
+            # along what older versions left.
+            "create table sweep (n integer not null)",
+            "insert into sweep values (1)",
+            "drop trigger message_removed",
+            """create trigger message_removed after delete on message begin
+                insert into message_index (message_index, rowid, terms)
+                values ('delete', old.id, old.terms);
+                update sweep set n = n + 1; end""",
+            *_SQLITE_USES,
+        ),
+        sqlite_down=(
+            "drop trigger message_removed",
+            """create trigger message_removed after delete on message begin
+                insert into message_index (message_index, rowid, terms)
+                values ('delete', old.id, old.terms); end""",
+            "drop table sweep",
+        ),
+        postgres_up=_POSTGRES_USES,
     ),
 )

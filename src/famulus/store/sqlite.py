@@ -4,6 +4,7 @@ Transactions that wait are committed together. Each runs in a savepoint, so that
 undone alone; one sync to disk serves all that asked to be durable.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 from famulus.core.errors import StoreError
-from famulus.store.database import Hit, Result, Row, Statement, Value, conflict
+from famulus.store.database import Hit, Result, Row, Statement, Value, conflict, statement
 from famulus.store.lane import Lane, Work
 from famulus.store.migrations import NEWEST
-from famulus.store.sqlite_file import connect, migrate, prepare, told, version
+from famulus.store.sqlite_file import connect, empty_log, migrate, prepare, told, version
 from famulus.store.terms import query_terms
 
 _SEARCH = """
@@ -27,6 +28,8 @@ _SEARCH = """
 
 # Ranking a message takes a microsecond, counting it a fiftieth of that.
 _MOST_RANKED = 4000
+# Pages of the index that are merged at a time, in about 10 ms.
+_MERGED_PAGES = 50
 
 
 class _Transaction(NamedTuple):
@@ -111,6 +114,25 @@ class SQLite:
             telling.append(term)
             ranked += number
         return telling
+
+    async def sweep(self) -> None:
+        """Merge the segments of the index, in steps, and empty the log of changes into the file.
+
+        What was deleted elsewhere is overwritten already: `secure_delete` is on.
+        """
+        (row,) = await self.fetch("select n from sweep")
+        due: int = row["n"]
+        merge, pages = "insert into message_index (message_index, rank) values ('merge', :n)", -1
+        changes, worked = statement("select total_changes() as n"), due > 0
+        while worked:
+            results = await self.transaction(
+                [changes, statement(merge, n=pages * _MERGED_PAGES), changes]
+            )
+            worked = results[2].rows[0]["n"] - results[0].rows[0]["n"] > 1
+            pages = 1
+        if due:
+            await self.execute("update sweep set n = 0 where n = :due", due=due)
+        await asyncio.to_thread(empty_log, self.path)
 
     @contextmanager
     def _writing(self) -> Iterator[Work[_Transaction]]:

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from famulus.core.errors import StoreError, StoreFull, StoreUnavailable
@@ -60,6 +60,17 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("pragma foreign_keys = on")
     connection.execute("pragma synchronous = normal")
     connection.execute("pragma journal_size_limit = 67108864")
+    # What is deleted is overwritten, not only marked as free.
+    connection.execute("pragma secure_delete = on")
+
+
+def empty_log(path: Path) -> None:
+    """Put all changes into the file itself, so that the log beside it holds nothing old.
+
+    Somebody who reads or writes at this moment makes it wait, and perhaps fail: the next time then.
+    """
+    with closing(connect(path)) as connection, suppress(sqlite3.OperationalError):
+        connection.execute("pragma wal_checkpoint(truncate)")
 
 
 def version(connection: sqlite3.Connection) -> int:
