@@ -24,6 +24,7 @@ from process import (
     famulus,
     home,
     load,
+    log_in,
     model,
     run,
     seen,
@@ -137,6 +138,8 @@ def idle(scale: Scale) -> list[Figure]:
     with model() as url, famulus(url) as ours, bare(url) as least:
         both = (ours, least)
         fresh = [each.memory_mib() for each in both]
+        log_in(ours)
+        logged_in = ours.memory_mib()
         for each in both:
             load(each, HELLO, turns=10)
         time.sleep(1)
@@ -148,6 +151,7 @@ def idle(scale: Scale) -> list[Figure]:
         ]
     return [
         Figure("gateway idle, RSS", "MiB", 50, fresh[0][0], fresh[1][0]),
+        Figure("gateway idle after a login, RSS", "MiB", 50, logged_in[0]),
         Figure("gateway idle, PSS", "MiB", 40, fresh[0][1], fresh[1][1]),
         Figure("gateway idle, CPU per second", "ms", 2, spent[0], spent[1]),
     ]

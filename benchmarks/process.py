@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable
 FAMULUS = str(Path(PYTHON).with_name("famulus"))
+
+PASSWORD = "open sesame"
 
 _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 _READY_SECONDS = 30
@@ -38,6 +40,13 @@ class Server:
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]
         sizes = {name: rest for name, _, rest in (line.partition(":") for line in lines)}
         return int(sizes["Rss"].split()[0]) / 1024, int(sizes["Pss"].split()[0]) / 1024
+
+
+def log_in(server: Server) -> None:
+    """As a browser does, with the password."""
+    body = json.dumps({"password": PASSWORD}).encode()
+    with urlopen(Request(f"{server.url}/api/login", data=body), timeout=_READY_SECONDS) as answer:
+        answer.read()
 
 
 class Cost(NamedTuple):
@@ -98,7 +107,7 @@ def home(base_url: str, *, wire: str = "openai", more: str = "") -> Iterator[Pat
     """
     with tempfile.TemporaryDirectory(prefix="famulus-bench-") as folder:
         Path(folder, "famulus.toml").write_text(
-            f"[server]\nport = 0\n"
+            f'[server]\nport = 0\npassword = "{PASSWORD}"\n'
             f'[providers.mock]\ntype = "{wire}"\napi_key = "none"\nbase_url = "{base_url}"\n'
             f'[agent]\nmodel = "mock/mock"\n{more}'
         )

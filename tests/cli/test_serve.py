@@ -8,6 +8,8 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +19,35 @@ from famulus.testing.fake_vendor import Answer, Call
 SECONDS = 20
 
 
+class Served:
+    """A running gateway. Called, it sends a message over HTTP."""
+
+    def __init__(self, pid, url, token):
+        self.pid = pid
+        self.url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def __call__(self, text):
+        return self.post("/api/chat", json.dumps({"message": text}).encode())
+
+    def post(self, path, body, **headers):
+        request = urllib.request.Request(self.url + path, body, self._headers | headers)
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                return answer.status, answer.headers
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers
+
+    def mebibytes(self, what):
+        """`VmRSS`, the memory it has, or `VmHWM`, the most it ever had."""
+        status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith(what))
+
+
 @pytest.fixture
 def serve(tmp_path):
-    """Starts it with more in its environment; gives a function that sends a message over HTTP."""
+    """Starts it with more in its environment."""
     started = []
 
     def start(**environment):
@@ -44,20 +72,7 @@ def serve(tmp_path):
         assert process.stdout.readline().startswith("Famulus is ready")
         gateway = json.loads((tmp_path / "gateway.json").read_text("utf-8"))
 
-        def send(text):
-            request = urllib.request.Request(
-                f"{gateway['url']}/api/chat",
-                data=json.dumps({"message": text}).encode(),
-                headers={"Authorization": f"Bearer {gateway['token']}"},
-            )
-            try:
-                with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                    return answer.status, answer.headers
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code, error.headers
-
-        return send
+        return Served(process.pid, gateway["url"], gateway["token"])
 
     yield start
     for process, end in started:
@@ -121,3 +136,26 @@ async def test_the_gateway_answers_while_hundreds_of_commands_wait_for_a_few(ser
 def _health(url):
     with urllib.request.urlopen(f"{url}/health", timeout=SECONDS) as answer:
         return json.load(answer)["status"]
+
+
+def test_a_login_leaves_no_memory_behind(serve):
+    gateway = serve(FAMULUS_SERVER__PASSWORD="open sesame")
+    before = gateway.mebibytes("VmRSS")
+    assert gateway.post("/api/login", b'{"password": "wrong"}')[0] == 401
+    assert gateway.post("/api/login", b'{"password": "open sesame"}')[0] == 200
+    assert gateway.mebibytes("VmHWM") - before > 15, "the hash itself takes memory"
+    assert gateway.mebibytes("VmRSS") - before < 8
+
+
+def test_files_that_come_at_the_same_time_are_not_all_in_memory(serve):
+    gateway = serve()
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+
+    def upload(number):
+        body = head + number.to_bytes(4, "big") + bytes(10_000_000) + b"\r\n--b--\r\n"
+        content_type = {"Content-Type": "multipart/form-data; boundary=b"}
+        return gateway.post("/api/upload", body, **content_type)[0]
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(upload, range(12))) == [200] * 12
+    assert gateway.mebibytes("VmHWM") < 150

@@ -16,6 +16,7 @@ from msgspec import Struct
 from famulus.core.clock import Clock
 from famulus.core.config import Server as Settings
 from famulus.core.errors import NotAllowed, TooFast
+from famulus.core.memory import give_back_large_blocks
 from famulus.core.settings import Secret
 from famulus.state.logins import Logins, Tokens
 
@@ -138,6 +139,7 @@ class Password:
         return bool(self._matched) and hmac.compare_digest(self._matched, _digest(guess))
 
     def _verify(self, guess: str) -> bool:
+        give_back_large_blocks()
         # Imported and hashed at the first login only: a start has no time for it.
         from argon2 import PasswordHasher  # noqa: PLC0415
         from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415

@@ -1,20 +1,20 @@
 """The JSON endpoints under `/api`."""
 
-import asyncio
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 from msgspec import Struct
 
 from famulus.channels.web import Web
 from famulus.core.config import Limits
-from famulus.core.errors import Invalid, NotAllowed, TooLarge
-from famulus.core.messages import SessionKey
+from famulus.core.errors import Invalid, NotAllowed
+from famulus.core.messages import Inbound, SessionKey
 from famulus.engine.turns import Engine
 from famulus.gateway.attachments import IMAGE_TYPES, Attachments
 from famulus.gateway.auth import COOKIE, Auth
+from famulus.gateway.bodies import Bodies
 from famulus.gateway.decoding import T, decode
 from famulus.gateway.history import history
 from famulus.gateway.incoming import (
@@ -32,8 +32,8 @@ from famulus.state.people import OWNER
 from famulus.state.sessions import Sessions
 from famulus.store.database import Database
 
-_BODY_SECONDS = 60.0
-_UPLOAD_SECONDS = 600.0
+# Before anyone has logged in there is little to say.
+_LOGIN_BYTES = 16 * 1024
 _HISTORY = 200
 _MOST_HISTORY = 1000
 
@@ -82,9 +82,10 @@ class Rest:
         self._blobs = blobs
         self._database = database
         self._limits = limits
+        self._bodies = Bodies(limits)
 
     async def login(self, request: web.Request) -> web.Response:
-        body = await self._body(request, LoginBody)
+        body = await self._body(request, LoginBody, most=_LOGIN_BYTES)
         try:
             cookie = await self._auth.login(
                 password=body.password, token=body.token, address=request.remote or ""
@@ -110,20 +111,8 @@ class Rest:
         return response
 
     async def chat(self, request: web.Request) -> web.Response:
-        body = await self._body(request, ChatBody)
-        key = SessionKey(CHAT.channel, body.chat_id, "")
-        if body.session_id:
-            key = session_key(body.session_id)
-            if not self._channel.serves(key.channel):
-                raise Invalid(f"{key} is a session of {key.channel}; write there.")
-        inbound = await self._incoming.inbound(
-            Said(
-                text=body.message,
-                key=key,
-                message_id=body.message_id,
-                attachments=body.attachments,
-            )
-        )
+        async with self._bodies.room(request):
+            inbound = await self._inbound(request)
         with self._channel.answering(inbound):
             accepted = await self._channel.deliver(inbound)
             reply = await self._engine.answer(accepted.turn_id)
@@ -135,6 +124,22 @@ class Rest:
                 "model": reply.model,
                 "usage": reply.usage,
             }
+        )
+
+    async def _inbound(self, request: web.Request) -> Inbound:
+        body = await self._body(request, ChatBody)
+        key = SessionKey(CHAT.channel, body.chat_id, "")
+        if body.session_id:
+            key = session_key(body.session_id)
+            if not self._channel.serves(key.channel):
+                raise Invalid(f"{key} is a session of {key.channel}; write there.")
+        return await self._incoming.inbound(
+            Said(
+                text=body.message,
+                key=key,
+                message_id=body.message_id,
+                attachments=body.attachments,
+            )
         )
 
     async def history(self, request: web.Request) -> web.Response:
@@ -152,15 +157,13 @@ class Rest:
         return answer({"messages": entries, "session_id": str(key)})
 
     async def upload(self, request: web.Request) -> web.Response:
-        if not request.content_type.startswith("multipart/"):
-            raise Invalid('Send the file as multipart/form-data in a field named "file".')
-        async with asyncio.timeout(_UPLOAD_SECONDS):
-            part, data = await self._file(request)
-        blob = await self._attachments.keep(
-            data,
-            name=(part.filename or "file")[-200:],
-            media_type=part.headers.get("Content-Type", ""),
-        )
+        async with self._bodies.room(request):
+            part, data = await self._bodies.file(request)
+            blob = await self._attachments.keep(
+                data,
+                name=(part.filename or "file")[-200:],
+                media_type=part.headers.get("Content-Type", ""),
+            )
         return answer(
             {"id": blob.hash, "name": blob.name, "media_type": blob.media_type, "size": blob.size}
         )
@@ -183,30 +186,9 @@ class Rest:
             },
         )
 
-    async def _body(self, request: web.Request, kind: type[T]) -> T:
-        async with asyncio.timeout(_BODY_SECONDS):
-            data = await request.read()
+    async def _body(self, request: web.Request, kind: type[T], *, most: int = 0) -> T:
+        data = await self._bodies.whole(request, most=most)
         return decode(data, kind, depth=self._limits.json_depth)
-
-    async def _file(self, request: web.Request) -> tuple[BodyPartReader, bytes]:
-        """The first part named `file`, read within the limit."""
-        try:
-            reader = await request.multipart()
-            while (part := await reader.next()) is not None:
-                if isinstance(part, BodyPartReader) and part.name == "file":
-                    data = bytearray()
-                    while chunk := await part.read_chunk(64 * 1024):
-                        data += chunk
-                        if len(data) > self._limits.upload:
-                            raise TooLarge(
-                                f"The file is larger than {self._limits.upload:,} bytes."
-                            )
-                    # Only the boundary behind the file tells that nothing of it was cut off.
-                    await reader.next()
-                    return part, bytes(data)
-        except ValueError as error:
-            raise Invalid(f"The form cannot be read: {error}") from None
-        raise Invalid('The form has no field named "file".')
 
 
 def answer(body: Any, *, status: int = 200) -> web.Response:
