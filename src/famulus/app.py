@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from famulus.agent.dispatch import Dispatch, matching
 from famulus.agent.history import History
 from famulus.agent.media import Media
@@ -156,8 +154,6 @@ async def _build(
         open_database(config.storage.url, home, timeout_seconds=config.storage.timeout)
     )
     sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
-    messages = Messages(database)
-
     spending = Spending(database, clock=clock, timezone=config.cost.timezone)
     budget = Budget(
         database,
@@ -176,16 +172,16 @@ async def _build(
         budget=budget if config.cost.enabled else None,
     )
     main = models.main()
+    messages = Messages(database, keeps=models.keeps)
+    media = Media(blobs, models.transcriber(), keeps=models.keeps)
 
     door = await stack.enter_async_context(
         Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)
     )
     tools, missing = await build_tools(config, clock, door, spending)
     shell_settings = config.plugin_settings("tools", "shell", shell.Settings)
-    # A summary would tell another model what such a rule keeps from it.
-    keeps = any(rule.class_ == "local" for rule in config.router.rules)
     agent = Agent(
-        replace(config.agent, compaction=config.agent.compaction and not keeps),
+        config.agent,
         prompt=prompts(config, home),
         history=History(
             sessions=sessions,
@@ -200,8 +196,9 @@ async def _build(
             commands=asyncio.Semaphore(shell_settings.at_once),
             output_characters=config.limits.tool_output,
         ),
-        media=Media(blobs, models.transcriber()),
+        media=media,
         model=lambda name: models.named(name) if name else main,
+        kept=models.kept,
     )
 
     channels: dict[str, Channel] = {
@@ -288,6 +285,7 @@ async def _build(
             sessions=sessions,
             limits=config.limits,
             check_model=models.resolve,
+            is_private=media.is_private if models.keeps else None,
         ),
         slash=slash,
         observers=observers,

@@ -91,6 +91,7 @@ def talk(tmp_path):
                 ),
                 media=Media(blobs, transcriber),
                 model=lambda name: model,
+                kept=lambda name: model,
             )
             engine = Embedded(
                 database,

@@ -26,7 +26,7 @@ class Ears:
         self.heard = list(heard)
         self.calls = []
 
-    async def transcribe(self, audio, *, media_type, name, caller, session=""):
+    async def transcribe(self, audio, *, media_type, name, caller, session="", private=False):
         self.calls.append((audio, media_type, name, caller.kind, caller.person, session))
         heard = self.heard.pop(0)
         if isinstance(heard, Exception):

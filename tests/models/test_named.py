@@ -12,6 +12,7 @@ from famulus.core.protocols import Done, Model, Request
 from famulus.core.settings import Secret
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
+from famulus.models.kept import Kept
 from famulus.models.lightened import Lightened
 from famulus.models.matched import Matched
 from famulus.models.named import Models, configured_model
@@ -276,6 +277,11 @@ SEEING = ModelEntry(provider="openai", id="gpt-5.5")
 ENTRIES = {"blind": BLIND, "eyes": SEEING}
 
 
+def inner(model: Model) -> Model:
+    assert isinstance(model, Kept)
+    return model._model
+
+
 def picture_of(model: Model) -> str:
     """Which model a picture goes to, seen from the outside; empty when none is asked."""
     if not isinstance(model, Matched):
@@ -300,9 +306,46 @@ def test_a_model_for_pictures_that_cannot_see_is_an_error() -> None:
 def test_a_rule_that_keeps_messages_here_keeps_pictures_here_too() -> None:
     router = Router(rules=(Rule(class_="local", pattern="secret"),))
     agent = Agent(model="blind", vision="eyes")
-    assert not picture_of(models(agent=agent, models=ENTRIES, router=router).main())
+    far = models(agent=agent, models=ENTRIES, router=router)
+    assert picture_of(far.main()) == "eyes"
+    assert not picture_of(inner(far.kept()))
     near = {**ENTRIES, "eyes": ModelEntry(provider="ollama", id="llava", inputs=("text", "image"))}
-    assert picture_of(models(agent=agent, models=near, router=router).main()) == "eyes"
+    assert picture_of(inner(models(agent=agent, models=near, router=router).kept())) == "eyes"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "main", "simple", "kept"),
+    [
+        ("", "gpt-5.5", "ollama/a", "ollama/a"),
+        ("claude-x", "gpt-5.5", "ollama/a", "ollama/a"),
+        ("ollama/b", "gpt-5.5", "ollama/a", "ollama/b"),
+        ("claude-x", "ollama/c", "", "ollama/c"),
+        ("", "ollama/c", "ollama/a", "ollama/a"),
+        ("claude-x", "gpt-5.5", "", "claude-x"),
+    ],
+)
+def test_what_stays_here_goes_to_the_local_model_that_is_nearest(
+    chosen: str, main: str, simple: str, kept: str
+) -> None:
+    made = models(agent=Agent(model=main), router=Router(simple=simple))
+    assert made.kept(chosen).card.name == kept
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1:1", True),
+        ("192.168.1.7", True),
+        ("[::1]:99", True),
+        ("box:1234", True),
+        ("box.lan", True),
+        ("https://ollama.com", False),
+        ("8.8.8.8", False),
+    ],
+)
+def test_an_ollama_on_the_internet_is_not_local(host: str, local: bool) -> None:
+    card = models(environment={"OLLAMA_HOST": host}).resolve("ollama/llama3.2").card
+    assert card.local is local
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from famulus.core.config import Rule
-from famulus.core.errors import ModelRejected, ModelUnavailable
+from famulus.core.errors import ModelUnavailable
 from famulus.core.messages import (
     Image,
     Message,
@@ -37,7 +37,6 @@ pytestmark = pytest.mark.anyio
 
 LOCAL = ModelCard(name="small", id="small", provider="ollama", local=True)
 LARGE = ModelCard(name="large", id="large", provider="vendor", inputs=("text", "image"))
-PRIVATE = [Rule(class_="local", pattern="#private")]
 AGENT = ModelCard(name="agent", id="agent", provider="vendor")
 TOOLS = tuple(ToolSpec(name, "", {}) for name in ("calculator", "current_datetime", "shell"))
 LONG = "This is a rather long answer of the small model, longer than what is held back. " * 2
@@ -201,7 +200,7 @@ def routed_over(simple: Scripted, complex_: Scripted, **settings: float) -> Rout
         simple=simple,
         complex=complex_,
         tool=complex_,
-        rules=compiled(PRIVATE),
+        rules=compiled(),
         local_tools=(),
         **settings,
     )
@@ -236,17 +235,6 @@ async def test_leaving_while_the_local_model_is_silent_closes_it() -> None:
     assert simple.ended
 
 
-async def test_private_text_waits_for_a_silent_local_model() -> None:
-    simple, large = Breaking(""), Scripted([], card=LARGE)
-    with anyio.move_on_after(0.05) as scope:
-        async for _ in routed_over(simple, large, local_timeout=0.01).stream(
-            request(user("hello #private"))
-        ):
-            pass
-    assert scope.cancelled_caught
-    assert large.requests == []
-
-
 async def test_answer_that_was_cut_off_is_replaced() -> None:
     class Cut(Scripted):
         async def stream(self, request: Request) -> AsyncGenerator[Chunk]:
@@ -265,7 +253,7 @@ async def route_of(house: House, *messages: Message) -> str:
 
 
 async def test_answer_says_why_its_model_was_chosen() -> None:
-    house = House(["Hi!", ""], ["because", "Hi!"], ["files"], rules=PRIVATE)
+    house = House(["Hi!", ""], ["because", "Hi!"], ["files"])
     assert await route_of(house, user("hello")) == "simple: small talk (score 20)"
     assert house.simple.requests[0].caller.reason == "simple: small talk (score 20)"
     assert await route_of(house, user("explain TCP")) == 'complex: word "explain" (score 6)'
@@ -274,8 +262,6 @@ async def test_answer_says_why_its_model_was_chosen() -> None:
     )
     assert await route_of(house, user("hello")) == "escalated: it said nothing"
     assert house.complex.requests[1].caller.reason == "escalated: it said nothing"
-    house = House(["kept"], rules=PRIVATE)
-    assert (await route_of(house, user("explain it #private"))).startswith("kept here: complex")
     trace = Message("assistant", (ToolCall("1", "shell", "{}"),))
     house = House([], ["done"])
     assert (await route_of(house, user("hello"), trace)).startswith("taken over: simple")
@@ -295,13 +281,6 @@ async def test_shadow_decides_and_logs_but_the_agents_model_answers(
         "would have gone class=simple model=small",
         "would have gone class=complex model=large",
     ]
-
-
-async def test_shadow_keeps_private_text_on_the_local_model() -> None:
-    house = House(["kept"], rules=PRIVATE, shadow=["because"])
-    assert shown(await house.answer(user("my will #private"))) == "kept"
-    await house.answer(user("my SECRET #private"), Message("assistant", ()), user("explain TCP"))
-    assert "SECRET" not in repr(house.shadow.requests[0].messages)
 
 
 async def test_what_was_shown_of_a_failed_answer_is_taken_back() -> None:
@@ -355,41 +334,6 @@ async def test_only_the_users_own_last_words_are_classified() -> None:
     house = House(["Hi!"])
     await house.answer(user("explain TCP"), Message("assistant", ()), user("hello"))
     assert len(house.simple.requests) == 1
-
-
-async def test_private_text_stays_on_the_local_model_even_when_it_fails() -> None:
-    house = House([ModelUnavailable("down"), ""], rules=PRIVATE)
-    with pytest.raises(ModelUnavailable, match="down"):
-        await house.answer(user("explain my will #private"))
-    assert shown(await house.answer(user("explain my will #private"))) == ""
-    assert house.complex.requests == []
-
-
-async def test_private_text_is_not_sent_to_a_simple_model_elsewhere() -> None:
-    house = House(["never"], rules=PRIVATE, local=LARGE)
-    with pytest.raises(ModelRejected, match=r"router\.simple"):
-        await house.answer(user("#private hello"))
-    assert house.simple.requests == []
-
-
-async def test_private_turns_are_left_out_of_what_others_see_later() -> None:
-    house = House([], ["because"], rules=PRIVATE)
-    call = ToolCall("1", "calculator", '{"expression": "SECRET"}')
-    result = Message("tool", (ToolResult("1", "calculator", (Text("SECRET", Origin.TOOL),)),))
-    await house.answer(
-        user("good morning"),
-        Message("assistant", (Text("Morning!", Origin.ASSISTANT),)),
-        user("my SECRET #private"),
-        Message("assistant", (call,)),
-        result,
-        Message("assistant", (Text("SECRET it is", Origin.ASSISTANT),)),
-        user("explain TCP"),
-    )
-    seen = house.complex.requests[0].messages
-    assert "SECRET" not in repr(seen)
-    assert [message.role for message in seen] == ["user", "assistant"] * 2 + ["user"]
-    assert seen[1].text == "Morning!"
-    assert seen[-1].text == "explain TCP"
 
 
 async def test_leaving_the_stream_closes_the_models_stream() -> None:

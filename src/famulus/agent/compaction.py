@@ -6,7 +6,7 @@ from famulus.agent.history import History, Window
 from famulus.agent.room import Room
 from famulus.agent.summaries import Compacted, condense
 from famulus.core.config import Agent as Settings
-from famulus.core.messages import Origin, Text, Usage
+from famulus.core.messages import Message, Origin, Text, Usage
 from famulus.core.protocols import Caller, Model
 from famulus.engine.turns import Turn
 
@@ -29,7 +29,7 @@ class Compaction:
         )
         if made.text:
             window = await self._history.condensed(
-                window, Text(made.text, made.origin), turn.clock.now().timestamp()
+                window, _summary(made), turn.clock.now().timestamp()
             )
             if made.announced:
                 await turn.reply((Text(_CONDENSED, Origin.ASSISTANT),))
@@ -38,10 +38,7 @@ class Compaction:
     async def now(self, window: Window, model: Model, room: Room, caller: Caller, at: float) -> str:
         """Condense a conversation up to its last question. The text says what came of it."""
         if not self._settings.compaction:
-            return (
-                "Nothing is condensed here: agent.compaction is false, or a rule of the router "
-                "keeps messages on this machine."
-            )
+            return "Nothing is condensed here: agent.compaction is false."
         asked = [each.id for each in window.said if each.message.role == "user"]
         window = window.since(asked[-1] if asked else window.start)
         if not window.before:
@@ -49,7 +46,7 @@ class Compaction:
         made = await self._made(window, model, room, caller)
         if not made.text:
             return f"Nothing was condensed. {made.problem}"
-        await self._history.condensed(window, Text(made.text, made.origin), at)
+        await self._history.condensed(window, _summary(made), at)
         return (
             f"{len(window.before)} messages are condensed to {len(made.text):,} characters. "
             "All of them are kept, and can be searched."
@@ -67,3 +64,7 @@ class Compaction:
         )
         announced = self._settings.announce_compaction
         return msgspec.structs.replace(made, announced=announced)
+
+
+def _summary(made: Compacted) -> Message:
+    return Message("summary", (Text(made.text, made.origin),), made.private)

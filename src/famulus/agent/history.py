@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from famulus.agent.media import PDF
 from famulus.agent.summaries import shown
-from famulus.core.messages import File, Image, Message, Part, Text, ToolResult
+from famulus.core.messages import File, Image, Message, ToolResult
 from famulus.engine.turns import Turn
 from famulus.state.blobs import Blobs
 from famulus.state.messages import Messages, Said, decoded, encoded
@@ -41,8 +41,11 @@ class Window(Struct, frozen=True):
         msgspec.structs.force_setattr(self, "size", size)
 
     @property
-    def summary(self) -> tuple[Part, ...]:
-        return decoded(self.session.summary) if self.session.summary else ()
+    def summary(self) -> Message | None:
+        if not self.session.summary:
+            return None
+        parts = decoded(self.session.summary)
+        return Message("summary", parts, self.session.summary_private)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -58,6 +61,22 @@ class Window(Struct, frozen=True):
             start,
             tuple(each for each in everything if each.id < start),
         )
+
+    def within(self, most_bytes: int) -> "Window":
+        """What of it fits a model with a smaller window, for one turn. It begins a half of
+        `most_bytes` further on than before, or a multiple of that, so that prompts keep their
+        beginning there too.
+        """
+        if self.size <= most_bytes:
+            return self
+        step = max(most_bytes // 2, 1)
+        over = -((most_bytes - self.size) // step) * step
+        left = 0
+        for number, each in enumerate(self.said):
+            if left >= over and each.message.role == "user":
+                return Window(self.session, self.said[number:], self.start)
+            left += each.size
+        return Window(self.session, (), self.start)
 
 
 class History:
@@ -89,7 +108,7 @@ class History:
                 found = each.id
         return window.since(found)
 
-    async def condensed(self, window: Window, summary: Text, at: float) -> Window:
+    async def condensed(self, window: Window, summary: Message, at: float) -> Window:
         """Let `summary` stand for what falls out of the window from now on, and keep it among the
         messages as well, where a search finds it. Nothing else happens when it is done again.
         """
@@ -97,7 +116,9 @@ class History:
         said = self._messages.summarised(
             summary, session=session.key, person=session.person, start=window.start, at=at
         )
-        await self._sessions.condense(session, encoded((summary,)), window.start, said)
+        await self._sessions.condense(
+            session, encoded(summary.parts), window.start, said, private=summary.private
+        )
         return msgspec.structs.replace(window, session=await self.session(session.key), before=())
 
     def added(

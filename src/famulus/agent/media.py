@@ -1,12 +1,23 @@
 """What recordings and text files say, put into words beside the message they came with."""
 
 import mimetypes
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import Struct
 
 from famulus.core.errors import FamulusError, ModelError
-from famulus.core.messages import File, Image, Message, Note, Origin, Part, Text, Usage
+from famulus.core.messages import (
+    File,
+    Image,
+    Message,
+    Note,
+    Origin,
+    Part,
+    Text,
+    Usage,
+    text_of,
+)
 from famulus.core.protocols import Caller, Transcriber, Transcript
 from famulus.engine.turns import Turn
 from famulus.state.blobs import Blobs
@@ -38,19 +49,30 @@ class Listened(Struct, frozen=True):
 
     transcript: Transcript | None = None
     problem: str = ""
+    private: bool = False
 
 
 class Media:
-    """Reads the files of messages. Without a `transcriber` nobody listens."""
+    """Reads the files of messages. Without a `transcriber` nobody listens. `keeps` says whether a
+    rule keeps a text on this machine.
+    """
 
-    def __init__(self, blobs: Blobs, transcriber: Transcriber | None) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        transcriber: Transcriber | None,
+        *,
+        keeps: Callable[[str], bool] | None = None,
+    ) -> None:
         self._blobs = blobs
         self._transcriber = transcriber
+        self._keeps = keeps
 
     async def read(self, turn: Turn, message: Message, caller: Caller) -> Read:
         """`message` with what its files say. Raises `Unheard`.
 
         What a sender spoke are the sender's words; whatever else a file says comes from outside.
+        Spoken words can make a message private.
         """
         if not any(isinstance(part, File) for part in message.parts):
             return Read(message)
@@ -58,12 +80,14 @@ class Media:
         problems: list[str] = []
         usage = Usage()
         room = _MOST_CHARACTERS
+        private = message.private
         for part in message.parts:
             parts.append(part)
             if not isinstance(part, File):
                 continue
             if _is_recording(part):
-                listened = await self._listened(turn, part, caller)
+                listened = await self._listened(turn, part, caller, private=private)
+                private = private or listened.private
                 if listened.transcript is None:
                     problems.append(listened.problem)
                     parts.append(Note(f"[{listened.problem}]"))
@@ -76,15 +100,26 @@ class Media:
                 parts.append(_from_outside(part, "a file that came with the message", shown))
         if problems and not any(_says_something(part) for part in parts):
             raise Unheard(" ".join(dict.fromkeys(problems)))
-        return Read(Message(message.role, tuple(parts)), usage)
+        return Read(Message(message.role, tuple(parts), private), usage)
 
-    async def _listened(self, turn: Turn, file: File, caller: Caller) -> Listened:
+    async def is_private(self, parts: Iterable[Part]) -> bool:
+        """Whether a rule keeps a message here for what it says, or the files that come with it."""
+        if self._keeps is None:
+            return False
+        files = [part for part in parts if isinstance(part, File)]
+        texts = [text_of(parts), *(file.name for file in files)]
+        texts += [(await self._text(file))[:_MOST_CHARACTERS] for file in files]
+        return any(map(self._keeps, texts))
+
+    async def _listened(self, turn: Turn, file: File, caller: Caller, *, private: bool) -> Listened:
         caller = msgspec.structs.replace(caller, kind="transcription")
         return await turn.step(
-            "transcribe", Listened, lambda _: self._listen(file, caller, turn.session)
+            "transcribe",
+            Listened,
+            lambda _: self._listen(file, caller, turn.session, private=private),
         )
 
-    async def _listen(self, file: File, caller: Caller, session: str) -> Listened:
+    async def _listen(self, file: File, caller: Caller, session: str, *, private: bool) -> Listened:
         if self._transcriber is None:
             return Listened(problem=_NOBODY_LISTENS)
         audio = (await self._blobs.read([file.blob])).get(file.blob)
@@ -97,12 +132,14 @@ class Media:
                 name=file.name,
                 caller=caller,
                 session=session,
+                private=private,
             )
         except ModelError as error:
             return Listened(problem=f"I could not listen to {_name(file)}. {error}")
         if not transcript.text:
             return Listened(problem=f"I could hear no words in {_name(file)}.")
-        return Listened(transcript)
+        kept = self._keeps is not None and self._keeps(transcript.text)
+        return Listened(transcript, private=kept)
 
     async def _text(self, file: File) -> str:
         """The file's text; empty when it is none."""

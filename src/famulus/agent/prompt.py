@@ -79,13 +79,15 @@ def template(name: str) -> str:
 
 
 def opening(inbounds: Sequence[Inbound]) -> Message:
-    """The user message of a turn; messages that waited together are told apart by their notes."""
+    """The user message of a turn; messages that waited together are told apart by their notes, and
+    are private together.
+    """
     parts: list[Part] = []
     for inbound in inbounds:
         by = f", from {inbound.sender_name}" if inbound.group and inbound.sender_name else ""
         parts += inbound.parts
         parts.append(Note(f"[{inbound.at:%a %Y-%m-%d %H:%M} UTC{by}]"))
-    return Message("user", tuple(parts))
+    return Message("user", tuple(parts), any(inbound.private for inbound in inbounds))
 
 
 def packaged(name: str) -> str:

@@ -25,7 +25,6 @@ from famulus.core.messages import (
     ToolCall,
     ToolResult,
     Usage,
-    text_of,
 )
 from famulus.core.protocols import Caller, Chunk, Done, Model, Request, Restarted, TextDelta
 
@@ -52,11 +51,12 @@ class Compacted(Struct, frozen=True):
     usage: Usage = Usage()
     problem: str = ""
     announced: bool = False
+    private: bool = False
 
 
 async def condense(
     model: Model,
-    earlier: Sequence[Part],
+    earlier: Message | None,
     dropped: Sequence[Message],
     *,
     most_bytes: int,
@@ -66,20 +66,26 @@ async def condense(
 ) -> Compacted:
     """Condense `dropped`, and the `earlier` summary with it, to less than `most_bytes`.
 
-    The model is shown at most `input_bytes` of them.
+    The model is shown at most `input_bytes` of them. What is private is left out for a model that
+    is not local; a summary of a local one that was shown it is private too.
     """
-    said = transcript(text_of(earlier), dropped, input_bytes)
+    material = [each for each in (earlier, *dropped) if each is not None]
+    if not model.card.local:
+        earlier = None if earlier is None or earlier.private else earlier
+        dropped = [each for each in dropped if not each.private]
+        material = [each for each in material if not each.private]
+    private = any(each.private for each in material)
+    said = transcript(earlier.text if earlier else "", dropped, input_bytes)
     replaced = len(said.encode("utf-8", "replace"))
     most_bytes = min(most_bytes, replaced // 2, _MOST_BYTES)
     if replaced < _LEAST_BYTES:
         return Compacted(problem="There is too little to condense.")
-    parts = [*earlier, *(part for message in dropped for part in message.parts)]
-    outside = any(_is_outside(part) for part in parts)
+    outside = any(_is_outside(part) for message in material for part in message.parts)
     origin = Origin.OUTSIDE if outside else Origin.ASSISTANT
     words = max(most_bytes // _BYTES_PER_WORD, 20)
     request = Request(
         system=packaged("compact.md").replace("{words}", str(words)).strip(),
-        messages=(Message("user", (Text(said, origin),)),),
+        messages=(Message("user", (Text(said, origin),), private),),
         session=session,
         caller=msgspec.structs.replace(caller, kind="compaction"),
     )
@@ -96,21 +102,23 @@ async def condense(
     if not text or len(text.encode("utf-8", "replace")) > most_bytes:
         problem = "was too long" if text else "was empty"
         return Compacted(usage=usage, problem=f"The model's summary {problem}.")
-    return Compacted(text, origin, usage)
+    return Compacted(text, origin, usage, private=private)
 
 
-def shown(summary: Sequence[Part]) -> tuple[Message, ...]:
+def shown(summary: Message | None) -> tuple[Message, ...]:
     """What a prompt begins with: a question and an answer, as some servers take no two messages
     of one role in a row.
     """
-    if not summary:
+    if summary is None:
         return ()
     parts = tuple(
         Text(_BEFORE.format(text=each.text), each.origin)
-        for each in summary
+        for each in summary.parts
         if isinstance(each, Text)
     )
-    return Message("user", parts), Message("assistant", (Text(_AFTER, Origin.ASSISTANT),))
+    return Message("user", parts, summary.private), Message(
+        "assistant", (Text(_AFTER, Origin.ASSISTANT),)
+    )
 
 
 def transcript(earlier: str, messages: Sequence[Message], most_bytes: int) -> str:

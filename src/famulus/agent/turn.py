@@ -30,6 +30,7 @@ from famulus.core.messages import Message, Note, Origin, Part, Text, ToolCall, U
 from famulus.core.protocols import Caller, Done, Model, Request, Restarted, TextDelta
 from famulus.core.repair import arguments_of
 from famulus.engine.turns import Answer, Closing, Ending, Turn
+from famulus.state.sessions import Session
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +67,13 @@ class Opening(Struct, frozen=True):
 @dataclass(slots=True)
 class _Talk:
     """What a turn goes on with: who answers, how much fits, what is shown, what all calls of it
-    and the last one cost.
+    and the last one cost. `past` is the part of the window that this model is shown.
     """
 
     model: Model
     room: Room
     window: Window
+    past: Window
     usage: Usage
     last: Usage
 
@@ -88,14 +90,18 @@ class Agent:
         dispatch: Dispatch,
         media: Media,
         model: Callable[[str], Model],
+        kept: Callable[[str], Model],
     ) -> None:
-        """`model` gives the model for a name, the agent's own for an empty one."""
+        """`model` gives the model for a name, the agent's own for an empty one; `kept` the one for
+        a private turn where that name is chosen.
+        """
         self._settings = settings
         self._prompt = prompt
         self._history = history
         self._dispatch = dispatch
         self._media = media
         self._model = model
+        self._kept = kept
         self._compaction = Compaction(settings, history)
         self._allowance = Allowance(settings)
         self._learned: dict[str, Learned] = defaultdict(Learned)
@@ -132,14 +138,14 @@ class Agent:
             )
             talk.last = done.usage
             talk.usage += done.usage
-            turn.record.append(Message("assistant", _as_run(done.parts)))
+            _note(turn, Message("assistant", _as_run(done.parts), done.private))
             calls = turn.record[-1].calls
             if not calls or limit:
                 break
             results = await self._dispatch.round(
                 turn, calls, repeats, most_characters=talk.room.output_characters
             )
-            turn.record.append(Message("tool", tuple(results)))
+            _note(turn, Message("tool", tuple(results), turn.record[-1].private))
             if rounds_left == 1:
                 limit = "rounds"
             elif all(repeats.exhausted(call) for call in calls):
@@ -147,7 +153,7 @@ class Agent:
             elif self._allowance.ends(talk.usage, talk.last):
                 limit = "allowance"
             if limit:
-                turn.record.append(Message("user", (Note(_LIMIT_NOTES[limit]),)))
+                _note(turn, Message("user", (Note(_LIMIT_NOTES[limit]),)))
         if done.reason == "length":
             limit = limit or "length"
         return self._answer(done, talk.usage, limit), talk.window
@@ -155,25 +161,36 @@ class Agent:
     async def _begin(self, turn: Turn) -> _Talk:
         """Freeze what the turn starts from, and put its message at the head of the record."""
         session = await self._history.session(turn.session)
-        model = self._model(turn.inbound.model or session.model)
+        model = self._model(_chosen(turn, session))
         room = self._room(model, turn.inbound.channel)
         window = await self._history.window(session, room.history_bytes)
         start = await turn.freeze("opening", Opening, lambda: self._open(turn, window))
-        talk = _Talk(model, room, window.since(start.window_start), Usage(), Usage())
+        window = window.since(start.window_start)
+        talk = _Talk(model, room, window, window, Usage(), Usage())
         turn.record[:] = [start.message]
         if start.compacts:
             talk.window, talk.usage = await self._compaction.of_turn(
-                turn, talk.window, model, room, self._caller(turn)
+                turn, window, model, room, self._caller(turn)
             )
+            talk.past = talk.window
         turn.record.clear()
         await self._hear(turn, talk, start.message)
         return talk
 
     async def _hear(self, turn: Turn, talk: _Talk, message: Message) -> None:
-        """Add a user message to the record, with what its recordings and files say."""
+        """Add a user message to the record, with what its recordings and files say. From one that
+        is private on, a local model has the turn, and the window is as large as it was.
+        """
+        private = _is_private(turn)
+        if private:
+            message = replace(message, private=True)
         read = await self._media.read(turn, message, self._caller(turn))
-        turn.record.append(read.message)
+        _note(turn, read.message)
         talk.usage += read.usage
+        if read.message.private and not private:
+            talk.model = self._kept(_chosen(turn, talk.window.session))
+            talk.room = self._room(talk.model, turn.inbound.channel)
+            talk.past = talk.window.within(talk.room.history_bytes)
 
     async def _open(self, turn: Turn, window: Window) -> Opening:
         compacts = self._settings.compaction and bool(window.before)
@@ -200,7 +217,7 @@ class Agent:
         """One model call, shown while it comes. What the model finds too long is tried once more
         with half of it. Raises `OverLimit` when the turn may not use as much.
         """
-        model, past, past_bytes = talk.model, talk.window.messages, talk.window.size
+        model, past, past_bytes = talk.model, talk.past.messages, talk.past.size
         learned = self._learned[model.card.name]
         messages, shown_bytes = fitted(past, past_bytes, turn.record, talk.room.messages_bytes)
         sent_bytes = talk.room.fixed_bytes + shown_bytes
@@ -212,7 +229,8 @@ class Agent:
         try:
             done = await self._stream(turn, model, request, again=len(turn.record) > 1)
         except ContextOverflow as error:
-            learned.refused(sent_bytes)
+            # Not always the model that was asked: another one may have answered in its place.
+            self._learned[error.model or model.card.name].refused(sent_bytes)
             most_bytes = shown_bytes - sent_bytes // 2
             less, less_bytes = fitted(past, past_bytes, turn.record, most_bytes)
             if less_bytes >= shown_bytes:
@@ -222,7 +240,8 @@ class Agent:
             request = replace(request, messages=shorter.messages, media=shorter.media)
             return await self._stream(turn, model, request, again=True)
         if not request.media:
-            learned.counted(sent_bytes, done.usage.input_tokens)
+            counting = self._learned[done.card or model.card.name]
+            counting.counted(sent_bytes, done.usage.input_tokens)
         return done
 
     async def _request(self, turn: Turn, model: Model, messages: tuple[Message, ...]) -> Request:
@@ -253,7 +272,9 @@ class Agent:
         except (asyncio.CancelledError, ModelError):
             # Whoever has read it finds it again, and the model knows what it has said.
             if text := "".join(shown).strip():
-                turn.record.append(Message("assistant", (Text(text, Origin.ASSISTANT),)))
+                # Nobody says whether it was a local model that was shown something private.
+                private = any(each.private for each in request.messages)
+                _note(turn, Message("assistant", (Text(text, Origin.ASSISTANT),), private))
             raise
         raise AssertionError(f"{model.card.name} ended its stream without Done")
 
@@ -290,16 +311,31 @@ class Agent:
         """Round off the record, so that the next prompt finds a whole conversation."""
         record = turn.record or [opening(turn.inbounds)]
         last = record[-1]
+        said = Message("assistant", answer.parts, any(each.private for each in record))
         if last.calls:
             lost = [
                 failed(call, "The turn ended before the outcome was noted.") for call in last.calls
             ]
-            record = [*record, Message("tool", tuple(lost)), Message("assistant", answer.parts)]
+            record = [*record, Message("tool", tuple(lost), last.private), said]
         elif last.role != "assistant":
-            record = [*record, Message("assistant", answer.parts)]
+            record = [*record, said]
         elif last.text.strip() != answer.text:
-            record = [*record[:-1], Message("assistant", answer.parts)]
+            record = [*record[:-1], said]
         return Closing(answer=answer, statements=tuple(self._history.added(turn, record, window)))
+
+
+def _chosen(turn: Turn, session: Session) -> str:
+    return turn.inbound.model or session.model
+
+
+def _is_private(turn: Turn) -> bool:
+    return any(each.private and each.role == "user" for each in turn.record)
+
+
+def _note(turn: Turn, message: Message) -> None:
+    """Add to the record; what is said in a private turn is private."""
+    private = message.private or _is_private(turn)
+    turn.record.append(replace(message, private=private))
 
 
 def _ends(done: Done) -> bool:

@@ -176,9 +176,16 @@ class ModelEntry(Section, frozen=True):
     price: (
         Annotated[Price, doc("What it costs, in USD. Default: what the catalogue says.")] | None
     ) = None
-    local: Annotated[bool, doc("Runs on this machine; true for Ollama unless written.")] | None = (
-        None
-    )
+    local: (
+        Annotated[
+            bool,
+            doc(
+                "Nothing leaves this machine. Default: true for an Ollama that is not on the "
+                "internet."
+            ),
+        ]
+        | None
+    ) = None
     tools: Annotated[tuple[Name, ...], doc("Patterns of the tools this model may use.")] = ("*",)
 
 
@@ -246,7 +253,7 @@ class Agent(Section, frozen=True):
         bool,
         doc(
             "Whether the model condenses what falls out of the window; else it is just not shown "
-            'any more. Never done where a rule of the router has the class "local".'
+            "any more."
         ),
     ] = True
     announce_compaction: Annotated[bool, doc("Tell the chat when that was done.")] = False

@@ -94,14 +94,15 @@ class NotReady(Busy):
 
 
 class ModelError(FamulusError):
-    """`provider` names who failed, so that the text can say it. `sent` is false when the request
-    did not get there, so that nobody can charge for it.
+    """`provider` names who failed, so that the text can say it, and `model` whose call it was.
+    `sent` is false when the request did not get there, so that nobody can charge for it.
     """
 
     def __init__(self, text: str, *, provider: str = "", status: int = 0) -> None:
         super().__init__(text)
         self.provider = provider
         self.status = status
+        self.model = ""
         self.sent = True
 
 

@@ -96,13 +96,15 @@ def text_of(parts: Iterable[Part]) -> str:
     return "".join(part.text for part in parts if isinstance(part, Text))
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, omit_defaults=True):
     """One entry of a conversation. A `tool` message carries only `ToolResult` parts. A `summary`
-    of what was said before it stands in the timeline alone; no model is sent that role.
+    of what was said before it stands in the timeline alone; no model is sent that role. What is
+    `private`, and what is made of it, is shown to local models alone.
     """
 
     role: Literal["user", "assistant", "tool", "summary"]
     parts: tuple[Part, ...]
+    private: bool = False
 
     @property
     def text(self) -> str:
@@ -165,7 +167,8 @@ class Inbound(Struct, frozen=True, kw_only=True):
     """A message as a channel received it.
 
     `message_id` is the platform's own and makes the turn's id, so that a redelivery is recognised.
-    `dialog_id` is empty for the chat's current dialog. `person` is filled in by the gate.
+    `dialog_id` is empty for the chat's current dialog. `person` is filled in by the gate, and so
+    is `private`: a rule keeps this message on this machine.
     """
 
     channel: str
@@ -182,6 +185,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     model: str = ""
     parent: str = ""
     correlation_id: str = ""
+    private: bool = False
 
     @property
     def turn_id(self) -> str:

@@ -140,7 +140,8 @@ class Restarted(Struct, frozen=True):
 
 class Done(Struct, frozen=True, kw_only=True):
     """The end of a stream. `parts` is the whole answer: reasoning, text and calls in order.
-    `route` says why this model answered, when a router chose it.
+    `route` says why this model answered, when a router chose it; `card` is the `name` of its card.
+    `private` says that it was shown something private, so that the answer is private too.
     """
 
     parts: tuple[Part, ...]
@@ -148,6 +149,8 @@ class Done(Struct, frozen=True, kw_only=True):
     reason: Literal["stop", "tool_calls", "length", "refusal"]
     model: str
     route: str = ""
+    card: str = ""
+    private: bool = False
 
 
 Chunk = TextDelta | ReasoningDelta | Restarted | Done
@@ -173,7 +176,8 @@ class Transcript(Struct, frozen=True):
 class Transcriber(Protocol):
     """Turns a recording into text.
 
-    `name` is the file's, for vendors that look at its ending. Raises `ModelError` kinds.
+    `name` is the file's, for vendors that look at its ending. What is `private` is not sent to
+    another machine. Raises `ModelError` kinds.
     """
 
     async def transcribe(
@@ -184,6 +188,7 @@ class Transcriber(Protocol):
         name: str,
         caller: Caller,
         session: str = "",
+        private: bool = False,
     ) -> Transcript: ...
 
 

@@ -227,9 +227,17 @@ class Slash:
 
     async def dump(self, call: Call) -> Told:
         session = await self._sessions.get(call.session)
-        entries = exchanged(await self._messages.latest(call.session, _DUMPED))
+        said = await self._messages.latest(call.session, _DUMPED)
+        # The workspace is read by tools, and so by models elsewhere.
+        entries = exchanged([each for each in said if not each.message.private])
+        hidden = sum(each.message.private for each in said)
+        left_out = (
+            f" {hidden} private messages are left out, as models can read this file:"
+            f" `famulus sessions show {call.session}` shows them."
+        )
         if not entries:
-            return Told("There is nothing to save yet.", call.session)
+            nothing = "There is nothing to save yet." + (left_out if hidden else "")
+            return Told(nothing, call.session)
         lines = [f"# {session.title or call.session}", ""]
         for entry in entries:
             who = "You" if entry["role"] == "user" else "Famulus"
@@ -239,7 +247,8 @@ class Slash:
         path = f"dumps/{name}-{call.at:%Y%m%d-%H%M%S}.md"
         content = "\n".join(lines).encode("utf-8", "replace")
         await asyncio.to_thread(files.write_bytes, self._workspace, path, content)
-        return Told(f"Saved as `{path}` in the workspace ({self._workspace}).", call.session)
+        saved = f"Saved as `{path}` in the workspace ({self._workspace})."
+        return Told(saved + (left_out if hidden else ""), call.session)
 
     async def stop(self, call: Call) -> Told:
         stopped = await self._cancel(call.session)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 import msgspec
@@ -42,8 +42,12 @@ class Gate:
         sessions: Sessions,
         limits: Limits,
         check_model: Callable[[str], object] = lambda name: None,
+        is_private: Callable[[Iterable[Part]], Awaitable[bool]] | None = None,
     ) -> None:
-        """`check_model` raises ConfigError for a name that no model has."""
+        """`check_model` raises ConfigError for a name that no model has. `is_private` says whether
+        a rule keeps a message on this machine; the mark is set here once and for all.
+        """
+        self._is_private = is_private
         self._check_model = check_model
         self._engine = engine
         self._people = people
@@ -62,6 +66,7 @@ class Gate:
         key = await self._session(inbound, person)
         inbound = msgspec.structs.replace(
             inbound,
+            private=self._is_private is not None and await self._is_private(inbound.parts),
             person=person,
             dialog_id=key.dialog_id,
             correlation_id=inbound.correlation_id or secrets.token_hex(6),

@@ -80,10 +80,6 @@ class Rules(Struct, frozen=True):
     own: tuple[_Compiled, ...]
     local: tuple[_Compiled, ...]
 
-    def keeps_local(self, text: str) -> bool:
-        """Whether a `local` rule matches anywhere in `text`, however long it is."""
-        return any(rule.found(text) for rule in self.local)
-
 
 def compiled(own: Iterable[Rule] = ()) -> Rules:
     """The built-in rules and `own`. Raises `ConfigError` for a wrong or a too slow pattern."""
@@ -102,6 +98,12 @@ def compiled(own: Iterable[Rule] = ()) -> Rules:
         own=tuple(rule for rule in mine if rule.class_ != "local"),
         local=tuple(rule for rule in mine if rule.class_ == "local"),
     )
+
+
+def keeps_local(own: Iterable[Rule]) -> Callable[[str], bool] | None:
+    """Whether a `local` rule matches anywhere in a text, however long it is; None without one."""
+    local = [_own(number, rule).found for number, rule in enumerate(own) if rule.class_ == "local"]
+    return (lambda text: any(found(text) for found in local)) if local else None
 
 
 def classify(text: str, rules: Rules) -> Decision:

@@ -54,10 +54,13 @@ def _together(failed: Sequence[tuple[str, ModelError]]) -> ModelError:
     reasons = " ".join(f"{name}: {error}" for name, error in failed)
     said = f"None of the models could answer. {reasons}"
     if isinstance(first, RateLimited | ModelUnavailable):
-        return type(first)(
+        together: ModelError = type(first)(
             said,
             provider=first.provider,
             status=first.status,
             retry_after_seconds=first.retry_after_seconds,
         )
-    return type(first)(said, provider=first.provider, status=first.status)
+    else:
+        together = type(first)(said, provider=first.provider, status=first.status)
+    together.model = first.model
+    return together

@@ -27,6 +27,7 @@ class Heard:
         name: str,
         caller: Caller,
         session: str = "",
+        private: bool = False,
     ) -> Transcript:
         if len(audio) > self._max_bytes:
             raise ModelRejected(
@@ -36,7 +37,7 @@ class Heard:
         recording = File(_BLOB, media_type, Origin.OUTSIDE, name)
         request = Request(
             system="",
-            messages=(Message("user", (recording,)),),
+            messages=(Message("user", (recording,), private),),
             media={_BLOB: audio},
             caller=caller,
             session=session,

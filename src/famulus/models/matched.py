@@ -9,6 +9,7 @@ import msgspec
 from famulus.core.messages import Image, Message, Origin, Text, ToolResult, Usage
 from famulus.core.protocols import Chunk, Done, Model, Request, TextDelta
 from famulus.models.streamed import streamed
+from famulus.models.withheld import turn_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Matched:
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         model = self._model
-        if "image" not in self.card.inputs and (turn := _turn(request.messages)):
+        if "image" not in self.card.inputs and (turn := turn_of(request.messages)):
             asked = any(isinstance(part, Image) for message in turn for part in message.parts)
             if self.vision and (asked or _shown_by_tools(turn)):
                 model = self.vision
@@ -53,15 +54,6 @@ class Matched:
             f"{self.card.name} cannot see pictures, so I have not asked it. Set agent.vision to a "
             "model that can and send the picture again, or describe it in words."
         )
-
-
-def _turn(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages after the last answer."""
-    for at in range(len(messages), 0, -1):
-        message = messages[at - 1]
-        if message.role == "assistant" and not message.calls:
-            return messages[at:]
-    return messages
 
 
 def _shown_by_tools(messages: Sequence[Message]) -> bool:

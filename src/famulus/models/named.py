@@ -10,7 +10,9 @@ Around the wire of each model stand, from the outside:
   meets it open fails at once and is the last, so nobody waits for a provider that rests;
 - `Rotated`, a wire for each key, inside so that a limited key neither waits while another one
   works nor counts against the provider;
-- `Budgeted`, inside of all, so that each single call is booked.
+- `Budgeted`, so that each single call is booked;
+- `Withheld`, inside of all and built with the wire itself, so that nothing private passes it,
+  whichever way a request came.
 """
 
 import re
@@ -27,12 +29,14 @@ from famulus.core.settings import Secret
 from famulus.models.breaker import Breaker, Interrupted
 from famulus.models.budgeted import Budgeted
 from famulus.models.catalog import Known, lookup
-from famulus.models.classify import compiled
+from famulus.models.classify import compiled, keeps_local
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
 from famulus.models.heard import Heard
+from famulus.models.kept import Kept
 from famulus.models.lightened import Lightened
 from famulus.models.matched import Matched
+from famulus.models.nearby import is_nearby
 from famulus.models.retried import Retried
 from famulus.models.rotated import Keys, Rotated
 from famulus.models.routed import Routed
@@ -47,6 +51,7 @@ from famulus.models.wires import (
     offered,
     plugin,
 )
+from famulus.models.withheld import Withheld
 from famulus.state.budget import Budget
 
 _THINKING = ("openrouter", "openai_responses")
@@ -82,22 +87,22 @@ class Models:
         self._budget = budget
         self._breakers: dict[str, Breaker] = {}
         self._keys: dict[str, Keys] = {}
+        self.keeps = keeps_local(config.router.rules)
 
     def main(self) -> Model:
         """The main agent's model, with its fallbacks and the router."""
         router = self._config.router
-        name = configured_model(self._config) or (self._found.model if self._found else "offline")
+        name = self._main_name()
         complex_ = self._safe(router.complex or name)
-        keeps = any(rule.class_ == "local" for rule in router.rules)
         if not router.simple:
-            if keeps and not complex_.card.local:
+            if self.keeps and not complex_.card.local:
                 raise ConfigError(
                     'router.rules has a rule of class "local", but there is no local model to '
                     "keep messages with. Set router.simple to one."
                 )
             return complex_
         simple = self._matched(self._one(router.simple))
-        if keeps and not simple.card.local:
+        if self.keeps and not simple.card.local:
             raise ConfigError(
                 f'router.rules has a rule of class "local", but router.simple = "{router.simple}" '
                 "does not run on this machine. Name a local model there."
@@ -116,6 +121,23 @@ class Models:
     def named(self, name: str) -> Model:
         """The model that `name` stands for. Raises `ConfigError` when it is not known."""
         return self._matched(self._one(name))
+
+    def kept(self, name: str = "") -> Model:
+        """Who answers what a rule keeps on this machine where `name` is chosen, or nobody for an
+        empty one: the chosen model if it is local, else the router's, else the agent's.
+        """
+        simple, main = self._config.router.simple, self._main_name()
+        for each in filter(None, (name, simple, main)):
+            model = self._one(each)
+            if model.card.local:
+                routed = each == simple and each != name
+                tools = self._config.router.local_tools if routed else ("*",)
+                return Kept(self._matched(model, here=True), tools)
+        return self.named(name or main)
+
+    def _main_name(self) -> str:
+        found = self._found.model if self._found else "offline"
+        return configured_model(self._config) or found
 
     def transcriber(self) -> Transcriber | None:
         """Who listens to recordings, or None where that is off or there is no key for it."""
@@ -153,8 +175,10 @@ class Models:
                 return f"{vendor}/{model}"
         return ""
 
-    def _matched(self, model: Model) -> Model:
-        """The model, with another one for pictures where it cannot see them."""
+    def _matched(self, model: Model, *, here: bool = False) -> Model:
+        """The model, with another one for pictures where it cannot see them; `here` only with a
+        local one.
+        """
         name = self._config.agent.vision
         if "image" in model.card.inputs:
             return model
@@ -166,10 +190,7 @@ class Models:
                 f'agent.vision = "{name}" cannot see pictures, as far as is known. Name another '
                 f'model, or write models.{name}.inputs = ["text", "image"].'
             )
-        keeps = any(rule.class_ == "local" for rule in self._config.router.rules)
-        if keeps and model.card.local and not vision.card.local:
-            return Matched(model)  # what a rule keeps on this machine may be among the messages
-        return Matched(model, vision)
+        return Matched(model, vision if vision.card.local or not here else None)
 
     def _one(self, name: str) -> Model:
         """A model with what guards its wire, and the one that takes over when it is too dear."""
@@ -178,7 +199,7 @@ class Models:
             # Compiling its rules costs 15 ms that only its users should pay.
             from famulus.models.offline import Offline  # noqa: PLC0415
 
-            return Offline()
+            return Withheld(Offline())
         if resolved.provider.type not in WELL_KNOWN:
             plugin(resolved.provider.type)
         guarded = Lightened(self._guarded(resolved))
@@ -231,7 +252,8 @@ class Models:
             id_ = f"{provider.type}/{id_}"  # `openrouter/auto` is the vendor's whole name
         local = entry.local
         if local is None:
-            local = provider.type == "ollama" and not _RUNS_ELSEWHERE.search(id_)
+            near = provider.type == "ollama" and is_nearby(provider.base_url)
+            local = near and not _RUNS_ELSEWHERE.search(id_)
         known = Known() if provider.type == "offline" else lookup(provider.type, id_) or Known()
         card = ModelCard(
             name=name,

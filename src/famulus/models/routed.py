@@ -9,8 +9,8 @@ from typing import cast
 
 import msgspec
 
-from famulus.core.errors import ModelError, ModelRejected, ModelUnavailable
-from famulus.core.messages import Image, Message, Origin, Reasoning, Text, ToolCall
+from famulus.core.errors import ModelError, ModelUnavailable
+from famulus.core.messages import Image, Message, Reasoning, ToolCall
 from famulus.core.protocols import (
     Chunk,
     Done,
@@ -19,14 +19,13 @@ from famulus.core.protocols import (
     Request,
     Restarted,
     TextDelta,
+    ToolSpec,
 )
 from famulus.models.answers import refused, unusable
 from famulus.models.classify import Decision, Rules, classify
 
 _HELD_CHARACTERS = 80
 _LONGEST_REASON = 200
-_KEPT = "[This message stays on its owner's machine.]"
-_ANSWER_KEPT = "[So does its answer.]"
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +36,8 @@ class Routed:
 
     When `simple` fails, says nothing or calls a tool wrongly, `complex` answers instead and nobody
     notices: the beginning of a simple answer is held back until it looks like one, and silence
-    for `local_timeout` seconds counts as failure. A text that a `local` rule matches goes to
-    `simple` whatever it is, which must be a local model, and is not shown to a model elsewhere
-    later. When there is a `shadow`, it answers everything else, and decisions are only logged.
-    `Done.route` says why a model answered.
+    for `local_timeout` seconds counts as failure. When there is a `shadow`, it answers everything,
+    and decisions are only logged. `Done.route` says why a model answered.
     """
 
     def __init__(
@@ -67,7 +64,7 @@ class Routed:
         decision, turn = self._decision(request.messages)
         model = self._model(decision, turn)
         reasons = "; ".join(decision.reasons)
-        if self._shadow and not decision.keep_local:
+        if self._shadow:
             logger.info(
                 "would have gone class=%s model=%s reasons=%s",
                 decision.class_,
@@ -80,13 +77,6 @@ class Routed:
         logger.info(
             "routed class=%s model=%s reasons=%s", decision.class_, model.card.name, reasons
         )
-        if decision.keep_local:
-            if not model.card.local:
-                raise ModelRejected(
-                    "A rule keeps this message on this machine, but the model "
-                    f"{model.card.name} is not local. Set router.simple to a local model."
-                )
-            return self._answering(model, self._local(request), f"kept here: {decision}")
         if model is self._simple and model is not self._complex:
             return self._escalating(request, str(decision))
         route = str(decision)
@@ -104,8 +94,6 @@ class Routed:
         return classify(said, self._rules), turn
 
     def _model(self, decision: Decision, turn: Sequence[Message]) -> Model:
-        if decision.keep_local:
-            return self._simple
         if decision.class_ == "tool":
             return self._tool
         if decision.class_ == "simple" and self._fits_simple(turn):
@@ -128,29 +116,12 @@ class Routed:
         return _matches(tool, self._local_tools) and _matches(tool, self._simple.card.tools)
 
     def _local(self, request: Request) -> Request:
-        tools = tuple(tool for tool in request.tools if self._allowed_locally(tool.name))
+        tools = offered_tools(request.tools, self._local_tools, self._simple.card.tools)
         return msgspec.structs.replace(request, tools=tools)
 
     def _remote(self, request: Request, model: Model) -> Request:
-        tools = tuple(tool for tool in request.tools if _matches(tool.name, model.card.tools))
-        messages = request.messages
-        if self._rules.local and not model.card.local:
-            messages = tuple(self._without_kept(messages))
-        return msgspec.structs.replace(request, tools=tools, messages=messages)
-
-    def _without_kept(self, messages: Sequence[Message]) -> list[Message]:
-        """The conversation without the turns that a `local` rule keeps here."""
-        shown: list[Message] = []
-        kept = False
-        for message in messages:
-            if message.role == "user":
-                kept = self._rules.keeps_local(message.text)
-                shown.append(Message("user", (Text(_KEPT, Origin.TOOL),)) if kept else message)
-            elif not kept:
-                shown.append(message)
-            elif shown[-1].role == "user":
-                shown.append(Message("assistant", (Text(_ANSWER_KEPT, Origin.ASSISTANT),)))
-        return shown
+        tools = offered_tools(request.tools, model.card.tools)
+        return msgspec.structs.replace(request, tools=tools)
 
     async def _answering(self, model: Model, request: Request, route: str) -> AsyncGenerator[Chunk]:
         async with aclosing(_streamed(model, _because(request, route))) as chunks:
@@ -211,6 +182,11 @@ class Routed:
                 yield chunk
                 if not isinstance(chunk, Restarted):
                     deadline = now() + self._local_timeout
+
+
+def offered_tools(tools: Sequence[ToolSpec], *patterns: Sequence[str]) -> tuple[ToolSpec, ...]:
+    """The tools whose name matches a pattern of each of the lists."""
+    return tuple(tool for tool in tools if all(_matches(tool.name, each) for each in patterns))
 
 
 def _streamed(model: Model, request: Request) -> AsyncGenerator[Chunk]:

@@ -9,6 +9,7 @@ from famulus.core.protocols import Chunk, Model, ModelCard, Request
 from famulus.models.sized import Sized
 from famulus.models.streamed import streamed
 from famulus.models.vendors import VENDORS, WELL_KNOWN
+from famulus.models.withheld import Withheld
 
 if TYPE_CHECKING:
     import aiohttp
@@ -32,7 +33,8 @@ class Resolved(NamedTuple):
 class Later:
     """A model whose wire is imported and built when it is asked for the first time.
 
-    Whoever's wire it is, its answers have the size that the card allows.
+    Whoever's wire it is, its answers have the size that the card allows, and what a rule keeps on
+    this machine is withheld from it where it is not local.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Later:
         if self._model is None:
             try:
                 build = self._find(self._resolved.provider.type)
-                self._model = Sized(build(*self._resolved, self._session()))
+                self._model = Withheld(Sized(build(*self._resolved, self._session())))
             except ConfigError as error:
                 raise ModelRejected(str(error), provider=self.card.provider) from error
         async with streamed(self._model, request) as chunks:

@@ -2,12 +2,12 @@
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from famulus.core.messages import Message, Part, Text
+from famulus.core.messages import Message, Part
 from famulus.store.database import Database, Row, Statement, Value, statement
 from famulus.store.terms import terms
 
@@ -26,12 +26,17 @@ class Said(Struct, frozen=True):
 _decode_parts = msgspec.json.Decoder(tuple[Part, ...]).decode
 _encode = msgspec.json.Encoder().encode
 _WINDOWS_KEPT = 32
-_COLUMNS = "id, session, turn_id, role, parts, created"
+_COLUMNS = "id, session, turn_id, role, parts, created, private"
 
 
 class Messages:
-    def __init__(self, database: Database) -> None:
+    """`keeps` says whether a rule of today keeps a text on this machine. A message that was private
+    when it was written stays so without it.
+    """
+
+    def __init__(self, database: Database, *, keeps: Callable[[str], bool] | None = None) -> None:
         self._database = database
+        self._keeps = keeps
         self._windows: OrderedDict[str, list[Said]] = OrderedDict()
 
     async def window(self, session: str, start: int) -> Sequence[Said]:
@@ -54,7 +59,7 @@ class Messages:
         )
         if rows[0]["number"] != len(known):
             return await self.window(session, start)  # some were deleted, so begin without any
-        known += [_said(row) for row in rows if row["id"] is not None]
+        known += self._kept([_said(row) for row in rows if row["id"] is not None])
         self._windows[session] = known
         if len(self._windows) > _WINDOWS_KEPT:
             self._windows.popitem(last=False)
@@ -71,7 +76,7 @@ class Messages:
             session=session,
             n=limit,
         )
-        return [_said(row) for row in reversed(rows)]
+        return self._kept([_said(row) for row in reversed(rows)])
 
     async def search(
         self, text: str, *, limit: int = 20, session: str = "", person: str = ""
@@ -85,16 +90,39 @@ class Messages:
         rows = await self._database.fetch(
             f"select {_COLUMNS} from message where id in ({wanted})", **ids
         )
-        said = {row["id"]: _said(row) for row in rows}
+        said = {each.id: each for each in self._kept([_said(row) for row in rows])}
         return [(said[hit.id], hit.score) for hit in hits if hit.id in said]
 
+    def _kept(self, said: Sequence[Said]) -> Sequence[Said]:
+        """With marks on what a rule keeps that was not there when it was said."""
+        if self._keeps is None:
+            return said
+        marked: list[Said] = []
+        kept = ""
+        for each in said:
+            message = each.message
+            if message.role == "user" and self._keeps(message.text):
+                kept = each.turn_id
+            if each.turn_id == kept and not message.private:
+                message = msgspec.structs.replace(message, private=True)
+                marked.append(msgspec.structs.replace(each, message=message))
+            else:
+                marked.append(each)
+        return marked
+
     def summarised(
-        self, summary: Text, *, session: str, person: str, start: int, at: float
+        self,
+        summary: Message,
+        *,
+        session: str,
+        person: str,
+        start: int,
+        at: float,
     ) -> Statement:
         """The statement that adds a summary of what was said before the message `start`, once."""
         return statement(
-            "insert into message (session, person, turn_id, n, role, parts, terms, created)"
-            " select :session, :person, :turn, 0, 'summary', :parts, :terms, :at"
+            "insert into message (session, person, turn_id, n, role, parts, terms, created,"
+            " private) select :session, :person, :turn, 0, 'summary', :parts, :terms, :at, :private"
             # What is deleted meanwhile must not come back as a summary.
             " where exists (select 1 from message where id = :start and session = :session)"
             " on conflict (turn_id, n) do nothing",
@@ -102,9 +130,10 @@ class Messages:
             person=person,
             turn=f"summary:{session}:{start}",
             start=start,
-            parts=encoded((summary,)),
+            parts=encoded(summary.parts),
             terms=terms(summary.text),
             at=at,
+            private=int(summary.private),
         )
 
     def added(
@@ -113,8 +142,9 @@ class Messages:
         """The statements that add a turn's messages, in order."""
         return [
             statement(
-                "insert into message (session, person, turn_id, n, role, parts, terms, created)"
-                " values (:session, :person, :turn, :n, :role, :parts, :terms, :at)",
+                "insert into message (session, person, turn_id, n, role, parts, terms, created,"
+                " private) values (:session, :person, :turn, :n, :role, :parts, :terms, :at,"
+                " :private)",
                 session=session,
                 person=person,
                 turn=turn,
@@ -123,6 +153,7 @@ class Messages:
                 parts=encoded(message.parts),
                 terms=terms(message.text) if message.role != "tool" else "",
                 at=at,
+                private=int(message.private),
             )
             for n, message in enumerate(messages)
         ]
@@ -146,7 +177,7 @@ def _said(row: Row) -> Said:
     return Said(
         row["id"],
         row["turn_id"],
-        Message(row["role"], _decode_parts(parts)),
+        Message(row["role"], _decode_parts(parts), bool(row["private"])),
         len(parts) if parts.isascii() else len(parts.encode("utf-8", "replace")),
         row["created"],
         row["session"],

@@ -15,8 +15,8 @@ from famulus.store.database import Database, Row, Statement, statement
 
 class Session(Struct, frozen=True, kw_only=True):
     """`window_start` is the id of the oldest message that a prompt shows, and `summary` stands for
-    those before it, as the parts of a message are stored. Times are seconds since 1970. `model` is
-    empty for the agent's own.
+    those before it, as the parts of a message are stored; `summary_private` says that it tells of
+    something private. Times are seconds since 1970. `model` is empty for the agent's own.
     """
 
     key: str
@@ -26,6 +26,7 @@ class Session(Struct, frozen=True, kw_only=True):
     archived: bool = False
     window_start: int = 0
     summary: str = ""
+    summary_private: bool = False
     created: float = 0.0
     updated: float = 0.0
     messages: int = 0
@@ -33,7 +34,9 @@ class Session(Struct, frozen=True, kw_only=True):
 
 _MOST_REMEMBERED = 1000
 _DELETED_AT_ONCE = 200
-_COLUMNS = "key, person, title, model, archived, window_start, summary, created, updated"
+_COLUMNS = (
+    "key, person, title, model, archived, window_start, summary, summary_private, created, updated"
+)
 _COUNTED = (
     f"select {_COLUMNS}, (select count(*) from message m where m.session = s.key"
     " and (m.role = 'user' or m.role = 'assistant' and m.parts not like '%\"type\":\"call\"%'))"
@@ -175,7 +178,7 @@ class Sessions:
         said = " ".join(Message("user", decoded(first[0]["parts"])).text.split()) if first else ""
         await self._delete_messages(key)
         forget = statement(
-            "update session set window_start = 0, summary = '',"
+            "update session set window_start = 0, summary = '', summary_private = 0,"
             " title = case when substr(cast(:said as text), 1, length(title)) = title"
             " then '' else title end"
             " where key = :key",
@@ -235,17 +238,18 @@ class Sessions:
         )
 
     async def condense(
-        self, session: Session, summary: str, start: int, *beside: Statement
+        self, session: Session, summary: str, start: int, *beside: Statement, private: bool
     ) -> None:
         """Let the window begin at the message `start` with `summary` before it, unless it begins
         there or later already. `beside` is done in the same transaction.
         """
         move = statement(
-            "update session set summary = :summary, window_start = :start"
-            " where key = :key and window_start < :start"
+            "update session set summary = :summary, summary_private = :private,"
+            " window_start = :start where key = :key and window_start < :start"
             " and exists (select 1 from message where id = :start and session = :key)",
             key=session.key,
             summary=summary,
+            private=int(private),
             start=start,
         )
         await self._database.transaction([*beside, move])
@@ -267,6 +271,7 @@ def _session(row: Row) -> Session:
         archived=bool(row["archived"]),
         window_start=row["window_start"],
         summary=row["summary"],
+        summary_private=bool(row["summary_private"]),
         created=row["created"],
         updated=row["updated"],
         messages=row["messages"],

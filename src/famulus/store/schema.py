@@ -211,4 +211,17 @@ STEPS = (
         ),
         postgres_up=_POSTGRES_USES,
     ),
+    Step(
+        7,
+        "private",
+        # What a rule kept on this machine when it was said, and what was made of it.
+        up=(
+            "alter table message add column private integer not null default 0",
+            "alter table session add column summary_private integer not null default 0",
+        ),
+        down=(
+            "alter table session drop column summary_private",
+            "alter table message drop column private",
+        ),
+    ),
 )

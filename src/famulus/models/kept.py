@@ -1,0 +1,36 @@
+"""The model for turns that a rule keeps on this machine."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from famulus.core.protocols import Chunk, Done, Model, Request
+from famulus.models.routed import offered_tools
+from famulus.models.streamed import streamed
+
+# Not which rule, nor which words: that is told to whoever asks what was spent.
+_ROUTE = "kept here: a local rule matches"
+
+
+class Kept:
+    """A local model with the tools that match `tools`, and nobody behind it: a failure is shown.
+
+    `Done.route` says that a rule chose it.
+    """
+
+    def __init__(self, model: Model, tools: Sequence[str] = ("*",)) -> None:
+        self.card = model.card
+        self._model = model
+        self._tools = tuple(tools)
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        tools = offered_tools(request.tools, self._tools, self.card.tools)
+        caller = msgspec.structs.replace(request.caller, reason=_ROUTE)
+        request = msgspec.structs.replace(request, tools=tools, caller=caller)
+        async with streamed(self._model, request) as chunks:
+            async for chunk in chunks:
+                yield (
+                    msgspec.structs.replace(chunk, route=_ROUTE)
+                    if isinstance(chunk, Done)
+                    else chunk
+                )
