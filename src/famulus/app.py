@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 WORKSPACE = "workspace"
 """The folder of the home that tools work in."""
 
-_SENDING_SECONDS = 5.0
+_SENDING_SECONDS = 2.0
 _ORPHANED_SECONDS = 3600.0
 
 
@@ -89,11 +89,19 @@ class Assistant:
     slash: Slash
     observers: list[Callable[[Event], None]] = field(default_factory=list)
     channels: dict[str, Channel] = field(default_factory=dict)
+    drained: bool = False
 
-    async def drain(self) -> None:
-        """Take nothing more in; give turns time to end and replies time to go out."""
-        await self.engine.drain(self.config.engine.drain_timeout)
-        await self.delivery.drain(_SENDING_SECONDS)
+    async def drain(self, seconds: float | None = None) -> None:
+        """Take nothing more in; give turns time to end and replies time to go out, once."""
+        if self.drained:
+            return
+        self.drained = True
+        if seconds is None:
+            seconds = self.config.engine.drain_timeout
+        ends = self.clock.monotonic() + seconds
+        await self.engine.drain(seconds)
+        # What was answered at the last moment still goes out.
+        await self.delivery.drain(max(ends - self.clock.monotonic(), _SENDING_SECONDS))
 
 
 @asynccontextmanager
@@ -103,19 +111,17 @@ async def assistant(
     home: Path,
     own: Sequence[Channel] = (),
     only: str = "",
-    lock_wait_seconds: float = 0.0,
 ) -> AsyncIterator[Assistant]:
     """A running assistant. `own` are channels that the caller drives, such as the terminal.
 
     With `only` it works for this one of them, for as long as a command lives: other channels stay
-    closed, and what is open in their chats, with the timers, waits for a gateway.
+    closed, and what is open in their chats, with the timers, waits for a gateway. Raises `Locked`
+    while another process is at work here.
 
     Leaving gives running turns time to end; what does not end resumes at the next start.
     """
     async with AsyncExitStack() as stack:
-        app = await _build(
-            stack, loaded, home, own=own, only=only, lock_wait_seconds=lock_wait_seconds
-        )
+        app = await _build(stack, loaded, home, own=own, only=only)
         async with asyncio.TaskGroup() as group:
             running = [
                 group.create_task(app.engine.run(resume=not only)),
@@ -143,13 +149,12 @@ async def _build(
     *,
     own: Sequence[Channel],
     only: str,
-    lock_wait_seconds: float,
 ) -> Assistant:
     config, clock = loaded.config, Clock()
     workspace = home / WORKSPACE
     release_templates(workspace)
     if path := sqlite_path(config.storage.url, home):
-        stack.enter_context(hold(path, wait_seconds=lock_wait_seconds))
+        stack.enter_context(hold(path))
     database = await stack.enter_async_context(
         open_database(config.storage.url, home, timeout_seconds=config.storage.timeout)
     )

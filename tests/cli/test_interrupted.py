@@ -2,10 +2,15 @@
 
 import asyncio
 import json
+import os
 import signal
+import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
+
+from famulus.testing.fake_vendor import Answer, Fault
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +42,71 @@ async def test_an_ask_that_was_killed_holds_up_nobody(house):
     process.kill()
     await process.wait()
     await answers_at_once(house)
+
+
+@pytest.mark.parametrize("through", ["here", "gateway"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_stops_the_answer_at_once_and_holds_up_nobody(house, number, through):
+    if through == "gateway":
+        gateway = await house.serve()
+    process, request = await hung(house)
+    process.send_signal(number)
+    async with asyncio.timeout(SECONDS):
+        await request.closed_early.wait()
+        assert await process.communicate() == (b"", b"")
+    assert process.returncode == 128 + number
+    await answers_at_once(house)
+    if through == "gateway":
+        gateway.terminate()
+        await gateway.wait()
+        await answers_at_once(house)
+
+
+async def test_the_words_of_timeout_1_end_an_ask(house):
+    house.hang()
+    process = await asyncio.create_subprocess_exec(
+        *("timeout", "2", sys.executable, "-m", "famulus", "ask", "long"),
+        cwd=house.path,
+        env={"PATH": os.environ["PATH"], "FAMULUS_HOME": str(house.path)},
+    )
+    assert await asyncio.wait_for(process.wait(), SECONDS) == 124
+    await answers_at_once(house)
+
+
+async def test_a_signal_that_was_told_to_be_ignored_is(house):
+    process = await house.start(
+        "ask", "hello", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
+    house.model.say(Answer(text=("Hi.",)))
+    house.model.fail(Fault(first_byte_seconds=0.5))
+    await house.asked()
+    process.send_signal(signal.SIGHUP)
+    out, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    assert (process.returncode, out) == (0, b"Hi.\n")
+
+
+async def test_ctrl_c_on_a_question_that_waits_behind_another_stops_only_itself(house):
+    house.configure(agent={"while_busy": "queue"})
+    await house.serve()
+    first, request = await hung(house)
+    second = await house.start("ask", "second")
+    await until(house, "select count(*) from turn", 2)
+    second.send_signal(signal.SIGINT)
+    await asyncio.wait_for(second.wait(), SECONDS)
+    assert second.returncode == 130
+    assert not request.closed_early.is_set()
+    first.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(first.wait(), SECONDS) == 130
+
+
+async def until(house, query, value):
+    """Wait until the database says so."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            with closing(sqlite3.connect(house.path / "famulus.db")) as database:
+                if database.execute(query).fetchone() == (value,):
+                    return
+            await asyncio.sleep(0.02)
 
 
 async def test_a_killed_question_is_not_asked_again_and_stands_in_the_conversation(house):

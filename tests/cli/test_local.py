@@ -47,7 +47,7 @@ def test_a_conversation_of_the_terminal_is_named_in_full_or_in_part(ask, session
 
 
 def test_a_piped_question_is_stored_without_the_end_of_its_line(ask, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.StringIO("what is\n2+3\r\n\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"what is\n2+3\r\n\n")))
     code, said = ask("-", "--json")
     assert code == 0
     session = json.loads(said.out)["session_id"]

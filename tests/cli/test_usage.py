@@ -113,14 +113,14 @@ async def test_question_is_booked_and_a_limit_is_told_as_the_answer(home):
         """
         (home / "famulus.toml").write_text(config)
 
-        def asked() -> dict:
+        def asked(code: int) -> dict:
             result = CliRunner().invoke(ask, ["--json", "2+2?"])
-            assert result.exit_code == 0, result.output
+            assert result.exit_code == code, result.output
             return json.loads(result.output)
 
-        first = await asyncio.to_thread(asked)
+        first = await asyncio.to_thread(asked, 0)
         (home / "famulus.toml").write_text(config.replace("0.03", "0.004"))
-        second = await asyncio.to_thread(asked)
+        second = await asyncio.to_thread(asked, 1)
         shown = json.loads(await asyncio.to_thread(famulus, "--json"))
     assert first["reply"] == "Four."
     assert first["usage"]["cost_usd"] == 0.003

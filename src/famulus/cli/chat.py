@@ -9,10 +9,11 @@ from contextlib import suppress
 
 import click
 
-from famulus.cli.conversation import Conversation, conversation
+from famulus.cli import signals
+from famulus.cli.conversation import conversation, running_gateway
 from famulus.cli.options import Options, common
+from famulus.cli.screen import Screen
 from famulus.core.errors import FamulusError
-from famulus.core.events import Delta, Event, ToolStarted
 
 
 @click.command()
@@ -26,45 +27,8 @@ from famulus.core.events import Delta, Event, ToolStarted
 @common
 def command(options: Options, *, session: str) -> None:
     """Talk in the terminal. Ctrl-C stops an answer, Ctrl-D ends."""
-    try:
-        asyncio.run(_chat(options, session))
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
-class Screen:
-    """Shows an answer while it comes, and the whole of it where nothing was shown."""
-
-    def __init__(self) -> None:
-        self._shown = ""
-
-    def show(self, event: Event) -> None:
-        match event:
-            case Delta(content=content, restarted=restarted):
-                if restarted and self._shown:
-                    self._write("\n")
-                    self._shown = ""
-                self._write(content)
-                self._shown += content
-            case ToolStarted(name=name, arguments=arguments):
-                if self._shown:
-                    self._write("\n")
-                    self._shown = ""
-                self._write(click.style(f"· {name} {arguments[:100]}\n", dim=True))
-            case _:
-                pass
-
-    def finish(self, text: str) -> None:
-        """The final text is what counts; it is printed again only where it differs."""
-        if self._shown.strip() == text.strip():
-            self._write("\n")
-        else:
-            self._write(("\n" if self._shown else "") + text + "\n")
-        self._shown = ""
-
-    @staticmethod
-    def _write(text: str) -> None:
-        click.echo(text, nl=False)
+    if not signals.run(_chat(options, session)):
+        click.get_current_context().exit(1)
 
 
 class Lines:
@@ -102,36 +66,69 @@ class Lines:
     def _line(self) -> str | None:
         if self._pipe is None:
             return input(self._prompt)
-        return self._pipe.readline().decode("utf-8", "replace") or None
+        line = self._pipe.readline().decode("utf-8", "replace")
+        return line.rstrip("\r\n") if line else None
 
 
-async def _chat(options: Options, session: str) -> None:
-    screen = Screen()
+class Chat:
+    """Sends each line through whoever answers at that moment: a gateway may come and go, and
+    between two lines the home is free for others.
+    """
+
+    def __init__(self, options: Options, session: str, *, tty: bool) -> None:
+        self.failed = False
+        self._options = options
+        self._session = session
+        self._screen = Screen()
+        self._tty = tty
+        self._place = ""
+
+    async def say(self, text: str) -> None:
+        """Send one line and print what comes back. Ctrl-C stops the answer."""
+        async with asyncio.TaskGroup() as group:
+            try:
+                async with conversation(
+                    self._options, show=self._screen.show if self._tty else None
+                ) as line:
+                    self._say_who_answers(line.place)
+                    _on_interrupt(lambda: group.create_task(line.stop()))
+                    reply = await line.ask(text, session=self._session)
+            except FamulusError as error:
+                self._fail(str(error))
+            else:
+                if reply.failed and not self._tty:
+                    self._fail(reply.content)
+                else:
+                    self._screen.finish(reply.content)
+            finally:
+                _on_interrupt(_current_task().cancel)
+
+    def _fail(self, text: str) -> None:
+        self.failed = True
+        self._screen.end()
+        click.echo(text, err=True)
+
+    def _say_who_answers(self, place: str) -> None:
+        if self._place not in {"", place}:
+            click.echo(f"({self._place.capitalize()} is gone; {place} answers now.)", err=True)
+        self._place = place
+
+
+async def _chat(options: Options, session: str) -> bool:
+    """Whether each line got an answer."""
     tty = sys.stdin.isatty() and sys.stdout.isatty()
     _on_interrupt(_current_task().cancel)
+    if not running_gateway(options.home):
+        options.load()  # what is wrong with it is said before anything is typed
     if tty:
         with suppress(ImportError):
             import readline  # noqa: F401, PLC0415 - gives the prompt its history
-    async with conversation(options, show=screen.show if tty else None) as line:
-        if tty:
-            click.echo("Ctrl-D ends, Ctrl-C stops an answer, /help lists commands.")
-        lines = Lines("> " if tty else "")
-        while (text := await lines.next()) is not None:
-            if text.strip():
-                await _one(line, screen, text, session)
-
-
-async def _one(line: Conversation, screen: Screen, text: str, session: str) -> None:
-    async with asyncio.TaskGroup() as group:
-        _on_interrupt(lambda: group.create_task(line.stop()))
-        try:
-            reply = await line.ask(text, session=session)
-        except FamulusError as error:
-            click.echo(str(error), err=True)
-        else:
-            screen.finish(reply.content)
-        finally:
-            _on_interrupt(_current_task().cancel)
+        click.echo("Ctrl-D ends, Ctrl-C stops an answer, /help lists commands.")
+    chat, lines = Chat(options, session, tty=tty), Lines("> " if tty else "")
+    while (text := await lines.next()) is not None:
+        if text.strip():
+            await chat.say(text)
+    return tty or not chat.failed
 
 
 def _on_interrupt(act: Callable[[], object]) -> None:

@@ -1,23 +1,34 @@
 """What `ask` and `chat` talk through: the gateway that runs in this home, or all of it in here."""
 
+import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
+import click
 import msgspec
 from msgspec import Struct
 
 from famulus.cli.options import Options
+from famulus.core.errors import Locked
 from famulus.core.events import Event
 from famulus.core.logs import write_logs
 from famulus.core.messages import Usage
 
 GATEWAY_FILE = "gateway.json"
 Show = Callable[[Event], None]
+
+T = TypeVar("T")
+
+# Another command answers, or a gateway is starting: both are over in a moment.
+_FREE_SECONDS = 30.0
+_POLL_SECONDS = 0.1
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -43,13 +54,20 @@ class Gateway(Struct, frozen=True):
 
 
 class Conversation(Protocol):
+    """`place` says who answers."""
+
+    place: str
+
     async def ask(
         self, text: str, *, session: str = "", model: str = "", attach: Sequence[Path] = ()
     ) -> Reply:
-        """Send a message and wait for its reply. Raises a `FamulusError` when it is refused."""
+        """Send a message and wait for its reply. Raises a `FamulusError` when it is refused.
+
+        Cancelling it stops the answer, too: its model call is over when it returns.
+        """
 
     async def stop(self) -> None:
-        """Stop what is running in the terminal's chat."""
+        """Stop what is being answered; its `ask` gets a reply all the same."""
 
 
 def running_gateway(home: Path) -> Gateway | None:
@@ -71,16 +89,35 @@ async def conversation(
     options: Options, *, show: Show | None = None
 ) -> AsyncIterator[Conversation]:
     """Open a conversation; `show` gets the events of the turns it starts."""
-    loaded = options.load()
-    write_logs("error", loaded.config.logging.format)
+    async with AsyncExitStack() as stack:
+        yield await when_free(lambda: _open(stack, options, show))
+
+
+async def _open(stack: AsyncExitStack, options: Options, show: Show | None) -> Conversation:
     # Each way has imports of 200 ms that the other need not pay.
     if gateway := running_gateway(options.home):
         from famulus.cli.remote import Remote  # noqa: PLC0415
 
-        async with Remote(gateway, show=show) as remote:
-            yield remote
-    else:
-        from famulus.cli.local import local  # noqa: PLC0415
+        write_logs("error", "logfmt")
+        return await stack.enter_async_context(Remote(gateway, show=show))
+    from famulus.cli.local import local  # noqa: PLC0415
 
-        async with local(loaded, options.home, show=show) as here:
-            yield here
+    loaded = options.load()
+    write_logs("error", loaded.config.logging.format)
+    return await stack.enter_async_context(local(loaded, options.home, show=show))
+
+
+async def when_free(enter: Callable[[], Awaitable[T]]) -> T:
+    """What `enter` gives; while another process is at work in the home, it is tried again."""
+    deadline = time.monotonic() + _FREE_SECONDS
+    told = not sys.stderr.isatty()
+    while True:
+        try:
+            return await enter()
+        except Locked as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                click.echo(f"Waiting for a while. {error}", err=True)
+                told = True
+        await asyncio.sleep(_POLL_SECONDS)

@@ -1,7 +1,8 @@
 """A conversation with an assistant that runs in this very process."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from famulus.app import Assistant, assistant
@@ -12,26 +13,25 @@ from famulus.core.errors import Invalid
 from famulus.core.loading import Loaded
 from famulus.gateway.incoming import session_key
 
-# Another command may be using the same home; it is over in a moment.
-_LOCK_SECONDS = 30.0
+_STOP_SECONDS = 2.0
 
 
 @asynccontextmanager
 async def local(loaded: Loaded, home: Path, *, show: Show | None) -> AsyncIterator["Local"]:
     check_assistant(loaded, home)
     console = Console(show=show)
-    async with assistant(
-        loaded,
-        home=home,
-        own=[console],
-        only=console.name,
-        lock_wait_seconds=_LOCK_SECONDS,
-    ) as app:
-        yield Local(app, console)
+    async with assistant(loaded, home=home, own=[console], only=console.name) as app:
+        try:
+            yield Local(app, console)
+        finally:
+            # What is not over by now was stopped, and whoever stopped it does not wait.
+            await app.drain(0)
 
 
 class Local:
     """See `Conversation`."""
+
+    place = "this process"
 
     def __init__(self, app: Assistant, console: Console) -> None:
         self._app = app
@@ -50,9 +50,14 @@ class Local:
         parts = [await self._app.attachments.from_path(path) for path in attach]
         message = inbound(text, session=session, model=model, parts=tuple(parts))
         reply = self._console.expect(message.turn_id)
-        accepted = await self._app.gate(message)
-        self._session = accepted.session
-        outbound = await reply
+        try:
+            self._session = (await self._app.gate(message)).session
+            outbound = await reply
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self.stop()
+            raise
         return Reply(
             turn_id=outbound.turn_id,
             session_id=outbound.session,

@@ -3,6 +3,7 @@
 import asyncio
 import mimetypes
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from famulus.core.errors import FamulusError
 from famulus.core.events import Delta, Event, ToolFinished, ToolStarted
 
 _SECONDS_TO_CONNECT = 5.0
+_SECONDS_TO_STOP = 2.0
 _EVENTS: dict[str, type[Event]] = {
     "assistant_delta": Delta,
     "tool_started": ToolStarted,
@@ -27,9 +29,12 @@ _EVENTS: dict[str, type[Event]] = {
 class Remote:
     """See `Conversation`. An async context manager."""
 
+    place = "the gateway"
+
     def __init__(self, gateway: Gateway, *, show: Show | None) -> None:
         self._gateway = gateway
         self._show = show
+        self._session = self._turn = ""
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -70,11 +75,23 @@ class Remote:
             frame["model"] = model
         if attach:
             frame["attachments"] = [{"id": await self._upload(path)} for path in attach]
-        await self._socket.send_json(frame)
-        return await self._reply(message_id)
+        try:
+            await self._socket.send_json(frame)
+            return await self._reply(message_id)
+        except (aiohttp.ClientError, ConnectionError):
+            raise _lost() from None
+        except asyncio.CancelledError:
+            # Only what is being answered: what is before it in the conversation is another's.
+            if self._session:
+                with suppress(TimeoutError, FamulusError, aiohttp.ClientError, ConnectionError):
+                    async with asyncio.timeout(_SECONDS_TO_STOP):
+                        self._show = None
+                        await self.stop()
+                        await self._reply(message_id)
+            raise
 
     async def stop(self) -> None:
-        await self._socket.send_json({"type": "stop"})
+        await self._socket.send_json({"type": "stop", "session_id": self._session})
 
     async def _reply(self, message_id: str) -> Reply:
         async for message in self._socket:
@@ -86,12 +103,11 @@ class Remote:
                 return msgspec.convert(frame, Reply)
             if kind == "error" and frame.get("message_id", message_id) == message_id:
                 raise FamulusError(frame["message"])
-            if self._show and kind in _EVENTS:
+            if kind == "turn_started" and message_id in frame["message_ids"]:
+                self._session, self._turn = frame["session_id"], frame["turn_id"]
+            if self._show and kind in _EVENTS and frame["turn_id"] == self._turn:
                 self._show(_event(_EVENTS[kind], frame))
-        raise FamulusError(
-            "The gateway ended the connection. Your message is kept: start the gateway again and "
-            "look at the session."
-        )
+        raise _lost()
 
     async def _upload(self, path: Path) -> str:
         """Hand a file over; returns the id by which a message refers to it."""
@@ -104,6 +120,13 @@ class Remote:
             if response.status != 200:
                 raise FamulusError(str(answer.get("error", response.status)))
             return str(answer["id"])
+
+
+def _lost() -> FamulusError:
+    return FamulusError(
+        "The gateway ended the connection. Your message is kept: start the gateway again and"
+        " look at the conversation with famulus sessions show console:main"
+    )
 
 
 def _event(kind: type[Event], frame: dict[str, Any]) -> Event:

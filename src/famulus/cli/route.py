@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 import click
 import msgspec
 
+from famulus.cli import stdin
 from famulus.cli.options import Options, as_json, common
 from famulus.core.config import Router
 from famulus.core.errors import ConfigError
@@ -40,7 +40,7 @@ def command(options: Options, *, text: str, labelled: Path | None, as_json: bool
     if not text:
         raise click.UsageError('Say which message, as in: famulus route "hello"')
     if text == "-":
-        text = sys.stdin.read()
+        text = stdin.read()
     decision = classify(text, compiled(router.rules))
     main = configured_model(loaded.config)
     main = main or asyncio.run(find_model(loaded.environment)).model

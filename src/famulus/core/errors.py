@@ -4,6 +4,7 @@ FamulusError                  says what, where and what to do next
 ├── ConfigError               the configuration cannot be used
 ├── StoreError                the database did not do what was asked
 │   ├── StoreFull             no space left on the device; nothing was written
+│   ├── Locked                another process uses the database, and only one may
 │   ├── StoreUnavailable      the database cannot be reached; worth another try
 │   └── Conflict              an expectation of the transaction did not hold; nothing was written
 ├── Refused                   a message that never became a turn
@@ -44,6 +45,10 @@ class StoreError(FamulusError):
 
 
 class StoreFull(StoreError):
+    pass
+
+
+class Locked(StoreError):
     pass
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from famulus.core.errors import StoreError
+from famulus.core.errors import Locked, StoreError
 
 _POLL_SECONDS = 0.05
 
@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.05
 def hold(database: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold `<database>.lock`, which names our process. The kernel frees it however we end.
 
-    Blocks up to `wait_seconds`, then raises `StoreError`.
+    Blocks up to `wait_seconds`, then raises `Locked`.
     """
     path = database.with_name(database.name + ".lock")
     try:
@@ -45,7 +45,7 @@ def _lock(descriptor: int, database: Path, deadline: float) -> None:
                 time.sleep(_POLL_SECONDS)
                 continue
             owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "unknown"
-            raise StoreError(
+            raise Locked(
                 f"Another Famulus (process {owner}) already uses {database}."
                 " Stop it, or give this one a home of its own with FAMULUS_HOME."
             ) from None
