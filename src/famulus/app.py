@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from famulus.agent.dispatch import Dispatch, matching
 from famulus.agent.history import History
 from famulus.agent.media import Media
@@ -23,6 +25,7 @@ from famulus.core.loading import Loaded
 from famulus.core.messages import SessionKey
 from famulus.core.plugins import Services, Unavailable
 from famulus.core.protocols import Channel, Deliver, Ledger, Model, Tool, Watcher
+from famulus.core.zones import day_zone
 from famulus.engine.abandoned import stop_abandoned
 from famulus.engine.embedded import Embedded
 from famulus.engine.retention import Retention
@@ -159,10 +162,10 @@ async def _build(
         open_database(config.storage.url, home, timeout_seconds=config.storage.timeout)
     )
     sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
-    spending = Spending(database, clock=clock, timezone=config.cost.timezone)
+    spending = Spending(database, clock=clock, timezone=day_zone(config))
     budget = Budget(
         database,
-        config.cost,
+        replace(config.cost, timezone=day_zone(config)),
         clock=clock,
         notify=lambda call, text: _notify(emit, call, text),
         # Other processes may be making calls on a server's database.
@@ -251,6 +254,7 @@ async def _build(
             channel=call.key.channel,
             at=call.at.timestamp(),
         ),
+        timezone=config.agent.timezone,
     )
     # On a server's database another process may be driving them.
     if only and path:

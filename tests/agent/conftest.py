@@ -14,8 +14,8 @@ from famulus.agent.media import Media
 from famulus.agent.prompt import Prompt
 from famulus.agent.turn import Agent
 from famulus.core.clock import Clock
-from famulus.core.config import Agent as Settings
 from famulus.core.config import Engine as EngineSettings
+from famulus.core.main_agent import Agent as Settings
 from famulus.core.messages import Inbound, Origin, SessionKey, Text
 from famulus.engine.embedded import Embedded
 from famulus.state.blobs import Blobs
@@ -24,6 +24,7 @@ from famulus.state.sessions import Sessions
 from famulus.store.sqlite import SQLite
 
 KEY = SessionKey("test", "main", "1")
+AT = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Talk:
     events: list
     numbers: count
 
-    async def say(self, text, *, parts=(), chat=KEY.chat_id, **fields):
+    async def say(self, text, *, parts=(), chat=KEY.chat_id, at=AT, **fields):
         inbound = Inbound(
             channel=KEY.channel,
             chat_id=chat,
@@ -48,7 +49,7 @@ class Talk:
             person="owner",
             message_id=f"{datetime.now(UTC).timestamp()}-{next(self.numbers)}",
             parts=(Text(text, Origin.OWNER), *parts),
-            at=datetime(2026, 5, 4, 12, 30, tzinfo=UTC),
+            at=at,
             **fields,
         )
         accepted = await self.engine.accept(
@@ -64,7 +65,9 @@ class Talk:
 @pytest.fixture
 def talk(tmp_path):
     @asynccontextmanager
-    async def talking(model, *, tools=(), output=4000, commands=8, transcriber=None, **settings):
+    async def talking(
+        model, *, tools=(), output=4000, commands=8, transcriber=None, tool_clock=None, **settings
+    ):
         clock, events = Clock(), []
         workspace = tmp_path / "workspace"
         workspace.mkdir(exist_ok=True)
@@ -85,7 +88,7 @@ def talk(tmp_path):
                     tools,
                     settings,
                     workspace=workspace,
-                    clock=clock,
+                    clock=tool_clock or clock,
                     commands=asyncio.Semaphore(commands),
                     output_characters=output,
                 ),

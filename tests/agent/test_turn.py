@@ -1,18 +1,22 @@
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated
 
 import msgspec
 import pytest
 
+from famulus.core.clock import Clock
 from famulus.core.errors import ModelUnavailable, ToolError
 from famulus.core.events import Delta, ToolFinished, ToolStarted
 from famulus.core.messages import Image, Message, Origin, Text, ToolCall
 from famulus.core.protocols import Context, Effect, Replay, ToolAnswer
 from famulus.core.settings import doc
 from famulus.core.tools import tool
+from famulus.testing.check_tool import services
 from famulus.testing.scripted import Scripted
+from famulus.tools import current_datetime
 
 pytestmark = pytest.mark.anyio
 
@@ -345,6 +349,43 @@ async def test_the_time_stands_beside_the_message_and_not_in_the_prompt(talk):
     (message,) = model.requests[0].messages
     assert message.parts[-1].text == "[Mon 2026-05-04 12:30 UTC]"
     assert "2026" not in model.requests[0].system
+
+
+@pytest.mark.parametrize(
+    ("zone", "today", "tomorrow"),
+    [
+        ("America/New_York", "Sat 2026-11-21", "Sunday, 2026-11-22"),
+        ("Asia/Tokyo", "Sun 2026-11-22", "Monday, 2026-11-23"),
+    ],
+)
+@pytest.mark.parametrize("told_by", ["owner", "browser"])
+async def test_what_day_it_is_depends_on_where_the_person_is(talk, zone, today, tomorrow, told_by):
+    class Later(Clock):
+        def now(self):
+            return evening + timedelta(days=1)
+
+    evening = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
+    clock = current_datetime.build(current_datetime.Settings(), services())
+    model = Scripted([ToolCall("1", "current_datetime", "{}"), "ok"])
+    settings = {"timezone": zone} if told_by == "owner" else {}
+    fields = {"timezone": zone} if told_by == "browser" else {}
+    async with talk(model, tools=[clock], tool_clock=Later(), **settings) as talking:
+        await talking.say("what day is tomorrow?", at=evening, **fields)
+    asked, _, told = model.requests[1].messages
+    assert asked.parts[-1].text.startswith(f"[{today} ")
+    assert asked.parts[-1].text.endswith(f" {zone}]")
+    assert told.parts[0].text.startswith(tomorrow)
+
+
+async def test_a_stamp_stays_as_it_was_when_the_person_goes_elsewhere(talk):
+    model = Scripted(["ok", "ok"])
+    async with talk(model) as talking:
+        await talking.say("hi", timezone="Asia/Tokyo")
+        await talking.say("hi", timezone="America/New_York")
+    first, _, second = model.requests[1].messages
+    assert first == model.requests[0].messages[0]
+    assert first.parts[-1].text == "[Mon 2026-05-04 21:30 +09:00 Asia/Tokyo]"
+    assert second.parts[-1].text == "[Mon 2026-05-04 08:30 -04:00 America/New_York]"
 
 
 def _check_pairs(said: list[Message]) -> None:

@@ -95,3 +95,12 @@ def test_nothing_is_deleted_under_a_running_gateway(home, capsys):
         assert run(["sessions", "delete", "web:main:1"]) == 1
     assert "/delete" in capsys.readouterr().err
     assert json.loads(famulus("show", "web:main:1", "--json"))["messages"]
+
+
+def test_times_name_their_zone(home, monkeypatch):
+    monkeypatch.setenv("FAMULUS_AGENT__TIMEZONE", "Asia/Tokyo")
+    assert " Asia/Tokyo  " in famulus("list")
+    assert "user, 1970-01-01 09:00 Asia/Tokyo" in famulus("show", "web:main:1")
+    assert json.loads(famulus("show", "web:main:1", "--json"))["messages"][0]["time"] == (
+        "1970-01-01T00:00:00+00:00"
+    )

@@ -38,6 +38,8 @@ MAY_BE_ZERO = {
         )
     ),
     "agent.tools_budget",
+    "agent.turn_tokens",
+    "agent.turn_cost_usd",
     *(
         f"{section}.{period}_limit_{what}"
         for section in ("cost", "cost.limits.NAME")

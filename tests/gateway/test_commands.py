@@ -152,3 +152,12 @@ async def test_usage_tells_what_calls_cost(chat):
 async def test_compact_condenses_this_conversation(chat):
     await chat("hello")
     assert await chat("/compact") == "web:main:1 of owner is condensed."
+
+
+async def test_times_are_in_the_zone_that_the_client_tells(chat, tmp_path):
+    await chat("hello")
+    assert "Asia/Tokyo" in await chat("/info", timezone="Asia/Tokyo")
+    assert "etc/passwd" not in await chat("/info", timezone="../../etc/passwd")
+    path = (await chat("/dump", timezone="America/New_York")).split("`")[1]
+    (dump,) = tmp_path.rglob(path)
+    assert dump.read_text().count(" America/New_York\n") == 2

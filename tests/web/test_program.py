@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 START_SECONDS = 30
 STOP_SECONDS = 15
@@ -114,3 +114,13 @@ def test_a_file_reaches_the_real_program_and_can_be_opened_again(
     with window.expect_download() as download:
         window.get_by_role("article", name="You").get_by_role("link", name="notes.txt").click()
     assert Path(download.value.path()).read_bytes() == b"buy milk"
+
+
+def test_the_time_is_that_of_the_browser(browser: Browser, login_link: str) -> None:
+    with browser.new_context(timezone_id="America/New_York") as context:
+        page = context.new_page()
+        page.goto(login_link)
+        page.get_by_role("textbox", name="Message").fill("What time is it?")
+        page.get_by_role("button", name="Send").click()
+        answer = page.get_by_role("article", name="Famulus")
+        expect(answer).to_contain_text("(America/New_York, E")

@@ -1,7 +1,7 @@
 """What one turn may use: `agent.turn_tokens` and `agent.turn_cost_usd`."""
 
-from famulus.core.config import Agent as Settings
 from famulus.core.errors import OverLimit
+from famulus.core.main_agent import Agent as Settings
 from famulus.core.messages import Usage
 from famulus.core.protocols import ModelCard
 

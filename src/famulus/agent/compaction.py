@@ -5,7 +5,7 @@ import msgspec
 from famulus.agent.history import History, Window
 from famulus.agent.room import Room
 from famulus.agent.summaries import Compacted, condense
-from famulus.core.config import Agent as Settings
+from famulus.core.main_agent import Agent as Settings
 from famulus.core.messages import Message, Origin, Text, Usage
 from famulus.core.protocols import Caller, Model
 from famulus.engine.turns import Turn

@@ -12,12 +12,13 @@ import msgspec
 
 from famulus.agent.deferred import USE, USE_SPEC, find_tools, meant, spec, split
 from famulus.core.clock import Clock
-from famulus.core.config import Agent as Settings
 from famulus.core.errors import ToolError
 from famulus.core.events import ToolFinished, ToolStarted
+from famulus.core.main_agent import Agent as Settings
 from famulus.core.messages import Image, Message, Origin, Text, ToolCall, ToolResult
 from famulus.core.protocols import Context, Effect, Replay, Tool
 from famulus.core.workspace import shortened
+from famulus.core.zones import person_zone
 from famulus.engine.turns import Turn
 
 log = logging.getLogger(__name__)
@@ -188,6 +189,7 @@ class Dispatch:
             key=key,
             workspace=self._workspace,
             clock=self._clock,
+            timezone=person_zone(self._settings.timezone, turn.inbound.timezone),
             emit=turn.emit,
         )
         limit = self._settings.tool_timeout

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from famulus.core.errors import ConfigError
 from famulus.core.messages import Inbound, Message, Note, Part
+from famulus.core.zones import person_zone, stamp
 
 WORKSPACE_FILES = {
     "AGENTS.md": "How the assistant should work: rules, habits, things to avoid.",
@@ -78,15 +79,16 @@ def template(name: str) -> str:
     )
 
 
-def opening(inbounds: Sequence[Inbound]) -> Message:
+def opening(inbounds: Sequence[Inbound], timezone: str) -> Message:
     """The user message of a turn; messages that waited together are told apart by their notes, and
-    are private together.
+    are private together. Times are of the zone that the owner wrote, else of the sender's.
     """
     parts: list[Part] = []
     for inbound in inbounds:
         by = f", from {inbound.sender_name}" if inbound.group and inbound.sender_name else ""
         parts += inbound.parts
-        parts.append(Note(f"[{inbound.at:%a %Y-%m-%d %H:%M} UTC{by}]"))
+        zone = person_zone(timezone, inbound.timezone)
+        parts.append(Note(f"[{stamp(inbound.at, zone)}{by}]"))
     return Message("user", tuple(parts), any(inbound.private for inbound in inbounds))
 
 

@@ -9,7 +9,7 @@ opening ─► model ─► calls? ─► tools, side by side ─┐
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,10 +23,20 @@ from famulus.agent.history import History, Window
 from famulus.agent.media import Media, Unheard
 from famulus.agent.prompt import Prompt, opening
 from famulus.agent.room import Learned, Room, fitted
-from famulus.core.config import Agent as Settings
 from famulus.core.errors import ConfigError, ContextOverflow, ModelError, OverLimit
 from famulus.core.events import Delta
-from famulus.core.messages import Message, Note, Origin, Part, Text, ToolCall, Usage, text_of
+from famulus.core.main_agent import Agent as Settings
+from famulus.core.messages import (
+    Inbound,
+    Message,
+    Note,
+    Origin,
+    Part,
+    Text,
+    ToolCall,
+    Usage,
+    text_of,
+)
 from famulus.core.protocols import Caller, Done, Model, Request, Restarted, TextDelta
 from famulus.core.repair import arguments_of
 from famulus.engine.turns import Answer, Closing, Ending, Turn
@@ -129,7 +139,7 @@ class Agent:
         limit: Limit | None = None
         for rounds_left in reversed(range(self._settings.max_tool_rounds + 1)):
             if steered := await turn.steered():
-                await self._hear(turn, talk, opening(steered))
+                await self._hear(turn, talk, self._opening(steered))
             done = await turn.step(
                 "model",
                 Done,
@@ -194,7 +204,10 @@ class Agent:
 
     async def _open(self, turn: Turn, window: Window) -> Opening:
         compacts = self._settings.compaction and bool(window.before)
-        return Opening(opening(turn.inbounds), window.start, compacts)
+        return Opening(self._opening(turn.inbounds), window.start, compacts)
+
+    def _opening(self, inbounds: Sequence[Inbound]) -> Message:
+        return opening(inbounds, self._settings.timezone)
 
     def _room(self, model: Model, channel: str) -> Room:
         system = self._prompt.system(channel)
@@ -309,7 +322,7 @@ class Agent:
 
     def _close(self, turn: Turn, answer: Answer, window: Window | None) -> Closing:
         """Round off the record, so that the next prompt finds a whole conversation."""
-        record = turn.record or [opening(turn.inbounds)]
+        record = turn.record or [self._opening(turn.inbounds)]
         last = record[-1]
         said = Message("assistant", answer.parts, any(each.private for each in record))
         if last.calls:

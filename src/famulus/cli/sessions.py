@@ -14,6 +14,7 @@ from famulus.cli.options import Options, as_json, common, common_options
 from famulus.core.clock import Clock
 from famulus.core.errors import FamulusError, Invalid
 from famulus.core.messages import SessionKey
+from famulus.core.zones import minute, person_zone
 from famulus.gateway.erasure import Erasure
 from famulus.gateway.history import history
 from famulus.gateway.incoming import session_key
@@ -48,6 +49,7 @@ def command(**given: object) -> None:
 def list_(options: Options, *, limit: int, as_json: bool) -> None:
     """List conversations, the one used last first."""
     sessions = _with_kept(options, lambda kept: kept.sessions.all(limit=limit))
+    zone = _zone(options)
     if as_json:
         _print({"sessions": [_described(each) for each in sessions]})
         return
@@ -55,7 +57,7 @@ def list_(options: Options, *, limit: int, as_json: bool) -> None:
         click.echo('There are no conversations yet. Begin one: famulus ask "hello"')
     for each in sessions:
         title = each.title or "untitled"
-        click.echo(f"{each.key}  {_time(each.updated)[:16]}  {each.messages:>4}  {title}")
+        click.echo(f"{each.key}  {minute(each.updated, zone)}  {each.messages:>4}  {title}")
 
 
 @command.command()
@@ -71,11 +73,13 @@ def show(options: Options, *, session: str, limit: int, as_json: bool) -> None:
         return found, await history(kept.database, kept.messages, found.key, limit=limit)
 
     found, entries = _with_kept(options, read)
+    zone = _zone(options)
     if as_json:
         _print({**_described(found), "messages": entries})
         return
     for entry in entries:
-        click.secho(f"{entry['role']}, {entry['time'][:16].replace('T', ' ')}", bold=True)
+        when = minute(datetime.fromisoformat(entry["time"]), zone)
+        click.secho(f"{entry['role']}, {when}", bold=True)
         for tool in entry.get("tools", ()):
             click.echo(f"  {tool['name']} {tool['arguments']}")
         click.echo(f"{entry['content']}\n")
@@ -107,9 +111,11 @@ def search(options: Options, *, text: str, session: str, limit: int, as_json: bo
     if as_json:
         _print({"results": results})
         return
+    zone = _zone(options)
     for each in results:
+        when = minute(datetime.fromisoformat(each["time"]), zone)
         line = " ".join(each["content"].split())[:200]
-        click.echo(f"{each['session_id']}  {each['time'][:16]}  {each['role']}: {line}")
+        click.echo(f"{each['session_id']}  {when}  {each['role']}: {line}")
 
 
 @command.command()
@@ -174,6 +180,11 @@ def _with_kept(options: Options, act: Callable[[Kept], Awaitable[T]]) -> T:
             return await act(kept)
 
     return asyncio.run(run())
+
+
+def _zone(options: Options) -> str:
+    """The zone that times are shown in."""
+    return person_zone(options.load().config.agent.timezone)
 
 
 def _described(session: Session) -> dict[str, Any]:

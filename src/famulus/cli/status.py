@@ -13,6 +13,7 @@ from famulus.cli.conversation import running_gateway
 from famulus.cli.options import Options, as_json, common
 from famulus.core.clock import Clock
 from famulus.core.loading import Loaded
+from famulus.core.zones import day_zone
 from famulus.gateway.gate import OWNED
 from famulus.models.catalog import catalog_date
 from famulus.policy.egress import Door
@@ -77,7 +78,7 @@ async def _status(options: Options) -> Status:
     gateway = running_gateway(options.home)
     # It is only built here, and reads nothing, so the database stays closed.
     database = open_database(loaded.config.storage.url, options.home)
-    ledger = Spending(database, clock=Clock(), timezone=loaded.config.cost.timezone)
+    ledger = Spending(database, clock=Clock(), timezone=day_zone(loaded.config))
     tools, missing = await build_tools(loaded.config, Clock(), Door(), ledger)
     states = [ToolState(tool.name, available=True) for tool in tools]
     states += [ToolState(name, available=False, reason=why) for name, why in missing.items()]

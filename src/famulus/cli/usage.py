@@ -9,6 +9,7 @@ import msgspec
 from famulus.cli.options import Options, as_json, common
 from famulus.core.clock import Clock
 from famulus.core.protocols import Spent, Summary
+from famulus.core.zones import day_zone
 from famulus.gateway.usage import dollars
 from famulus.models.catalog import catalog_date
 from famulus.state.spending import Spending
@@ -50,7 +51,7 @@ def command(options: Options, *, days: int, plot: bool, as_json: bool) -> None:
 async def _summary(options: Options, days: int) -> Summary:
     config = options.load().config
     async with open_database(config.storage.url, options.home) as database:
-        ledger = Spending(database, clock=Clock(), timezone=config.cost.timezone)
+        ledger = Spending(database, clock=Clock(), timezone=day_zone(config))
         return await ledger.summary(days=days)
 
 

@@ -169,6 +169,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     `message_id` is the platform's own and makes the turn's id, so that a redelivery is recognised.
     `dialog_id` is empty for the chat's current dialog. `person` is filled in by the gate, and so
     is `private`: a rule keeps this message on this machine.
+    `timezone` is the IANA name that the sender's device told, or empty; it is known to exist.
     """
 
     channel: str
@@ -186,6 +187,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     parent: str = ""
     correlation_id: str = ""
     private: bool = False
+    timezone: str = ""
 
     @property
     def turn_id(self) -> str:

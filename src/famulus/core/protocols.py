@@ -251,7 +251,8 @@ class Replay(StrEnum):
 
 class Context(Struct, frozen=True, kw_only=True):
     """Where a tool call happens. Cancelling the task that runs the call cancels the call, and a
-    tool leaves no process behind. `key` is the same when the same call is run again.
+    tool leaves no process behind. `key` is the same when the same call is run again. `timezone` is
+    the person's, empty for this machine's.
     """
 
     session: str
@@ -261,6 +262,7 @@ class Context(Struct, frozen=True, kw_only=True):
     key: str
     workspace: Path
     clock: Clock
+    timezone: str = ""
     emit: Callable[[Event], None] = lambda event: None
 
 

@@ -7,7 +7,7 @@ import asyncio
 import difflib
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from famulus.core.errors import FamulusError
 from famulus.core.events import CommandExecuted
 from famulus.core.messages import Origin, SessionKey, Text
 from famulus.core.protocols import Ledger
+from famulus.core.zones import minute, person_zone
 from famulus.engine.turns import Answer, Closing, Ending, Runner, Stopped, Turn
 from famulus.gateway.erasure import Erasure
 from famulus.gateway.history import exchanged
@@ -43,7 +44,7 @@ class Told(Struct, frozen=True):
 
 class Call(NamedTuple):
     """A command on its way. `argument` is what stands behind its name, `dialog` the number of the
-    conversation that it may make.
+    conversation that it may make, `zone` the person's.
     """
 
     key: SessionKey
@@ -52,6 +53,7 @@ class Call(NamedTuple):
     at: datetime
     dialog: str
     turn: str
+    zone: str
 
     @property
     def session(self) -> str:
@@ -63,7 +65,8 @@ class Slash:
 
     `cancel` stops a session's turns. `models` are the names that `/model` offers, and
     `check_model` raises FamulusError for a name that no model has. `compact` condenses the
-    beginning of a conversation and says what came of it.
+    beginning of a conversation and says what came of it. `timezone` is the one that the owner
+    wrote, or empty.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Slash:
         models: Callable[[], Sequence[str]],
         check_model: Callable[[str], object],
         compact: Callable[[Call], Awaitable[str]],
+        timezone: str = "",
     ) -> None:
         self._inner = inner
         self._sessions = sessions
@@ -90,6 +94,7 @@ class Slash:
         self._models = models
         self._check_model = check_model
         self._compact = compact
+        self._timezone = timezone
 
     async def run(self, turn: Turn) -> None:
         if not turn.lane.startswith("!"):
@@ -99,7 +104,8 @@ class Slash:
         key = SessionKey.parse(turn.session)
         # On disk before it is used: after a crash the command makes the same one, not another.
         dialog = await turn.step("dialog", str, lambda _: self._dialog(name, key))
-        call = Call(key, turn.person, argument, turn.inbound.at, dialog, turn.id)
+        zone = person_zone(self._timezone, turn.inbound.timezone)
+        call = Call(key, turn.person, argument, turn.inbound.at, dialog, turn.id, zone)
         told = await turn.step("command", Told, lambda _: self._do(name, call))
         if name in _BY_NAME:
             turn.emit(
@@ -217,8 +223,8 @@ class Slash:
                     f"- title: {session.title or 'untitled'}",
                     f"- model: {session.model or 'the default'}",
                     f"- messages: {session.messages}",
-                    f"- began: {_minute(session.created)}",
-                    f"- last used: {_minute(session.updated)}",
+                    f"- began: {minute(session.created, call.zone)}",
+                    f"- last used: {minute(session.updated, call.zone)}",
                 ]
             ),
             call.session,
@@ -241,7 +247,8 @@ class Slash:
         lines = [f"# {session.title or call.session}", ""]
         for entry in entries:
             who = "You" if entry["role"] == "user" else "Famulus"
-            lines += [f"## {who}, {entry['time'][:16].replace('T', ' ')}", "", entry["content"], ""]
+            when = minute(datetime.fromisoformat(entry["time"]), call.zone)
+            lines += [f"## {who}, {when}", "", entry["content"], ""]
             lines += [f"- `{tool['name']}` {tool['arguments']}" for tool in entry.get("tools", ())]
         name = _UNSAFE.sub("_", call.session)[:100]
         path = f"dumps/{name}-{call.at:%Y%m%d-%H%M%S}.md"
@@ -337,7 +344,3 @@ def _dialog(session: Session) -> str:
 
 def _count(session: Session) -> str:
     return "1 message" if session.messages == 1 else f"{session.messages} messages"
-
-
-def _minute(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -39,6 +39,7 @@ class UserInput(Struct):
     message_id: str = ""
     model: str = ""
     attachments: tuple[Attachment, ...] = ()
+    timezone: str = ""
 
 
 class Where(Struct):
@@ -148,6 +149,7 @@ class Client:
                 sender_id=frame.sender_id,
                 message_id=frame.message_id,
                 attachments=frame.attachments,
+                timezone=frame.timezone,
             )
         )
         accepted = await self._desk.channel.deliver(inbound)

@@ -10,6 +10,7 @@ from famulus.core.clock import Clock
 from famulus.core.config import Limits
 from famulus.core.errors import Invalid
 from famulus.core.messages import File, Image, Inbound, Origin, Part, SessionKey, Text
+from famulus.core.zones import known
 from famulus.gateway.attachments import Attachments
 from famulus.gateway.gate import check_size
 
@@ -35,6 +36,7 @@ class Said(Struct, frozen=True, kw_only=True):
     sender_id: str = ""
     message_id: str = ""
     attachments: tuple[Attachment, ...] = ()
+    timezone: str = ""
 
 
 class Incoming:
@@ -59,6 +61,7 @@ class Incoming:
             parts=tuple(parts),
             at=self._clock.now(),
             model=said.model,
+            timezone=known(said.timezone),
         )
 
     async def _part(self, attachment: Attachment) -> Image | File:

@@ -51,6 +51,7 @@ class ChatBody(Struct):
     message_id: str = ""
     session_id: str = ""
     attachments: tuple[Attachment, ...] = ()
+    timezone: str = ""
 
 
 class Rest:
@@ -139,6 +140,7 @@ class Rest:
                 key=key,
                 message_id=body.message_id,
                 attachments=body.attachments,
+                timezone=body.timezone,
             )
         )
 

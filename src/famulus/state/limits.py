@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from famulus.core.config import Cost, SpendingLimits
 from famulus.core.errors import ConfigError
 from famulus.core.protocols import Caller
+from famulus.core.zones import machine_zone
 
 SCOPES = ("person", "agent", "channel", "job")
 UNLIMITED = 2**62
@@ -140,8 +141,9 @@ def _limits(scope: str, settings: SpendingLimits, section: str) -> tuple[Limit, 
 
 
 def zone_of(name: str) -> ZoneInfo:
+    """The zone of that name; this machine's for an empty one. Raises `ConfigError`."""
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(name or machine_zone())
     except (LookupError, ValueError, OSError):
         raise ConfigError(
             f"cost.timezone is {name!r}, which is no time zone. Use a name like Europe/Berlin."

@@ -22,7 +22,7 @@ class Settings(Section, frozen=True):
     timezone: Annotated[
         str,
         doc(
-            "IANA name of the zone when none is asked for; empty: this machine's.",
+            "IANA name of the zone when none is asked for; empty: yours, as `agent.timezone` says.",
             check=checks.own_time_zone,
         ),
     ] = ""
@@ -36,7 +36,9 @@ def build(settings: Settings, services: Services) -> Tool:
     @tool(replay=Replay.SAFE)
     async def current_datetime(context: Context, arguments: Arguments) -> str:
         """The current date and time."""
-        return _told(context.clock.now(), arguments.timezone or settings.timezone)
+        return _told(
+            context.clock.now(), arguments.timezone or settings.timezone or context.timezone
+        )
 
     return current_datetime
 

@@ -34,7 +34,8 @@ class Settings(Section, frozen=True):
         Size,
         doc(
             "Memory of all commands together: no more of them run at the same time than `memory` "
-            "fits into it, but at least one."
+            "fits into it, but at least one.",
+            ge=16 * 2**20,
         ),
     ] = Size(2 * 2**30)
     processes: Annotated[int, doc("Processes of a command at the same time.", ge=4)] = 64

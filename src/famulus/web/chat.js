@@ -78,7 +78,8 @@ export class Chat {
   }
 
   #say(content, attachments) {
-    const frame = { type: "user_input", content, message_id: newId() };
+    const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+    const frame = { type: "user_input", content, message_id: newId(), timezone: timeZone };
     // Named, so that it is never answered in a conversation that another window opened since.
     if (this.sessions.current) frame.session_id = this.sessions.current;
     if (attachments.length) frame.attachments = attachments;
