@@ -162,7 +162,8 @@ NOTHING = {
 
 def endless(wire: str, events: list[Any]) -> Iterator[bytes]:
     yield from (event(wire, each) for each in (*OPENING[wire], *events[:-1]))
-    yield from repeat(event(wire, events[-1]))
+    # Many at once: it is the client that is tried here.
+    yield from repeat(event(wire, events[-1]) * (1 if PIECE in str(events) else 2000))
 
 
 def size(done: Done) -> int:
@@ -243,7 +244,7 @@ async def test_endless_stream_that_says_nothing_is_given_up(
     wire: str, session: aiohttp.ClientSession
 ) -> None:
     async with serving(lambda: endless(wire, NOTHING[wire]), head(wire)) as server:
-        with pytest.raises(ModelUnavailable, match="without coming to an end"):
+        with pytest.raises(ModelUnavailable, match="without end"):
             await read(model(wire, server.url, session), ask("Hello"))
         async with asyncio.timeout(5):
             await server.left.wait()
@@ -252,7 +253,7 @@ async def test_endless_stream_that_says_nothing_is_given_up(
 @pytest.mark.parametrize("piece", [b": keep-alive\n\n", b"\n\n", b"retry: 1\n", b"data:\n\n"])
 async def test_endless_comments_are_given_up(piece: bytes, session: aiohttp.ClientSession) -> None:
     wire = "openai"
-    async with serving(lambda: repeat(piece * 500), head(wire)) as server:
+    async with serving(lambda: repeat(piece * 20_000), head(wire)) as server:
         with pytest.raises(ModelUnavailable):
             await read(model(wire, server.url, session), ask("Hello"))
         async with asyncio.timeout(5):

@@ -21,8 +21,7 @@ _LARGEST_ERROR = 64 * 1024
 _LARGEST_ANSWER = 4 * 1024 * 1024
 _LARGE_BODY = 256 * 1024
 _DRAIN_SECONDS = 0.25
-# What vendors write around a token is rarely a hundred times as long as the token.
-_SENT_PER_KEPT = 128
+_MOST_IN_VAIN = 16 * 1024 * 1024
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -174,7 +173,7 @@ class Endpoint:
         try:
             async with self._post(self._url, data, self._headers) as response:
                 await self._check(response, streamed=True)
-                async with aclosing(self._events(response)) as events:
+                async with aclosing(self._events(response, reading)) as events:
                     async for event in events:
                         for chunk in reading.take(event):
                             yield chunk
@@ -194,19 +193,25 @@ class Endpoint:
             raise self.failures.unavailable(why) from error
         yield done
 
-    async def _events(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-        """The events of an answer, or all of one that is not streamed."""
+    async def _events(
+        self, response: aiohttp.ClientResponse, reading: Reading
+    ) -> AsyncGenerator[bytes]:
+        """The events of an answer, or all of one that is not streamed.
+
+        Signs of life from a vendor that works are few; one that sends nothing else is left.
+        """
         if response.content_type != self._media_type:
             yield await _read(response, _LARGEST_EVENT)
             raise self._other(response)  # who takes it for an answer asks for no more
         cut = self._cut()
-        left = self._largest * _SENT_PER_KEPT
+        in_vain = size = 0
         async for block in response.content.iter_any():
-            left -= len(block)
-            if left < 0:
-                raise self.failures.unavailable("sent very much without coming to an end")
             for data in cut.feed(block):
                 yield data
+            in_vain = 0 if reading.size > size else in_vain + len(block)
+            size = reading.size
+            if in_vain > _MOST_IN_VAIN:
+                raise self.failures.unavailable("sends without end what is no answer")
 
     async def submit(self, form: aiohttp.FormData) -> bytes:
         """The whole answer to a form. Raises what a refusal means."""
