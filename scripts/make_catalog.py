@@ -5,6 +5,9 @@
 Only facts are taken: sizes, abilities and prices. litellm knows the abilities, genai-prices knows
 what OpenRouter sells. A fact that neither states is left out, never made up. The date is that of
 the day on which the file is made; the versions of both packages stand beside it.
+
+Both packages drop models that their vendors retire, long before the last configuration that names
+one. So what the file holds already stays in it.
 """
 
 import json
@@ -45,8 +48,47 @@ PER_MILLION = {
     "cached": "cache_read_input_token_cost",
     "cache_write": "cache_creation_input_token_cost",
     "audio_input": "input_cost_per_audio_token",
-    "audio_output": "output_cost_per_audio_token",
-    "characters": "input_cost_per_character",
+}
+# What vendors state themselves of models that are widely named and in neither package any more:
+# https://open.bigmodel.cn/pricing, https://docs.x.ai/docs/models and
+# https://docs.claude.com/en/docs/about-claude/models (the window without a beta header).
+STATED: dict[str, dict[str, Record]] = {
+    "anthropic": {
+        "claude-sonnet-4-20250514": {
+            "context_tokens": 200_000,
+            "max_output_tokens": 64_000,
+            "inputs": ["text", "image", "pdf"],
+            "tools": True,
+            "reasoning": True,
+            "price": {"input": 3, "output": 15, "cached": 0.3, "cache_write": 3.75},
+        }
+    },
+    "zhipu": {
+        "glm-4-flash": {
+            "context_tokens": 128_000,
+            "inputs": ["text"],
+            "tools": True,
+            "reasoning": False,
+            "price": {"input": 0, "output": 0},
+        }
+    },
+    "openrouter": {
+        "x-ai/grok-4.1-fast": {
+            "context_tokens": 2_000_000,
+            "max_output_tokens": 30_000,
+            "inputs": ["text", "image"],
+            "tools": True,
+            "reasoning": True,
+            "price": {
+                "input": 0.2,
+                "output": 0.5,
+                "cached": 0.05,
+                "over_tokens": 128_000,
+                "over_input": 0.4,
+                "over_output": 1,
+            },
+        }
+    },
 }
 
 
@@ -59,6 +101,9 @@ def main() -> None:
             if id_ not in models.setdefault(name, {}):
                 models[name][id_] = {**twins.get(_bare(id_), {}), **record}
     models["nvidia"] = _of_nvidia(known, twins)
+    for earlier in (STATED, json.loads(TARGET.read_text("utf-8"))["models"]):
+        for name, records in earlier.items():
+            models[name] = records | models.get(name, {})
     catalog = {
         "date": TODAY.isoformat(),
         "sources": [f"{name} {version(name)}" for name in ("litellm", "genai-prices")],

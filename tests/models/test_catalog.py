@@ -101,6 +101,26 @@ def test_what_is_only_similar_is_not_known(provider: str, id_: str) -> None:
     assert lookup(provider, id_) is None
 
 
+@pytest.mark.parametrize(
+    ("provider", "id_", "window", "price"),
+    [
+        ("anthropic", "claude-sonnet-4-20250514", 200_000, (3.0, 15.0)),
+        ("anthropic", "claude-3-5-sonnet-20241022", 200_000, (3.0, 15.0)),
+        ("openrouter", "x-ai/grok-4.1-fast", 2_000_000, (0.2, 0.5)),
+        ("gemini", "gemini-2.0-flash", 1_048_576, (0.1, 0.4)),
+        ("zhipu", "glm-4-flash", 128_000, (0.0, 0.0)),
+        ("openai", "gpt-4-0314", 8192, (30.0, 60.0)),
+    ],
+)
+def test_a_model_that_its_vendor_retired_is_still_known(
+    provider: str, id_: str, window: int, price: tuple[float, float]
+) -> None:
+    known = lookup(provider, id_)
+    assert known is not None
+    assert known.price is not None
+    assert (known.context_tokens, (known.price.input, known.price.output)) == (window, price)
+
+
 @given(st.sampled_from(sorted(VENDORS)), st.text(max_size=30))
 def test_any_text_may_be_looked_up(provider: str, id_: str) -> None:
     assert isinstance(lookup(provider, id_), Known | None)

@@ -118,7 +118,8 @@ class Message(Struct, frozen=True, omit_defaults=True):
 class Usage(Struct, frozen=True):
     """Tokens of one or more model calls. `input_tokens` includes those that were read from the
     vendor's cache (`cached_tokens`) and written to it; `output_tokens` includes the reasoning.
-    `audio_seconds` is the sound that was listened to, as it is paid for.
+    `audio_seconds` is the sound that was listened to, as it is paid for. `cost_usd` leaves the
+    `unpriced_calls` out: what these cost is not known.
     """
 
     input_tokens: int = 0
@@ -129,6 +130,7 @@ class Usage(Struct, frozen=True):
     cache_write_tokens: int = 0
     audio_tokens: int = 0
     audio_seconds: float = 0.0
+    unpriced_calls: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -136,10 +138,12 @@ class Usage(Struct, frozen=True):
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            cost_usd=self.cost_usd + other.cost_usd,
+            # Sums of decimal fractions get dust; costs are kept to a billionth of a dollar.
+            cost_usd=round(self.cost_usd + other.cost_usd, 9),
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
             audio_tokens=self.audio_tokens + other.audio_tokens,
             audio_seconds=self.audio_seconds + other.audio_seconds,
+            unpriced_calls=self.unpriced_calls + other.unpriced_calls,
         )
 
 

@@ -1,5 +1,7 @@
 """What a model costs."""
 
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from famulus.core.messages import Usage
@@ -56,18 +58,8 @@ class Price(Section, frozen=True):
         Annotated[float, doc("Sound taken in, per million tokens.", ge=0, le=1e6, examples=[32.0])]
         | None
     ) = None
-    audio_output: (
-        Annotated[float, doc("Sound given, per million tokens.", ge=0, le=1e6, examples=[64.0])]
-        | None
-    ) = None
     minute: (
         Annotated[float, doc("Sound taken in, USD per minute.", ge=0, le=1e6, examples=[0.006])]
-        | None
-    ) = None
-    characters: (
-        Annotated[
-            float, doc("Text to speak, per million characters.", ge=0, le=1e6, examples=[15.0])
-        ]
         | None
     ) = None
 
@@ -99,6 +91,17 @@ class Price(Section, frozen=True):
             + usage.output_tokens * price.output
         )
         return millionths / _MILLION
+
+
+def find(
+    prices: Mapping[str, Price], names: Sequence[str], *, patterns: bool = True
+) -> Price | None:
+    """The price of a model under one of its names: its own, else that of the longest pattern."""
+    for name in names:
+        if name in prices:
+            return prices[name]
+    fits = [each for each in prices if any(fnmatchcase(name, each) for name in names)]
+    return prices[max(fits, key=len)] if fits and patterns else None
 
 
 def _first(price: float | None, other: float) -> float:

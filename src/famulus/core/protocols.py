@@ -142,6 +142,7 @@ class Done(Struct, frozen=True, kw_only=True):
     """The end of a stream. `parts` is the whole answer: reasoning, text and calls in order.
     `route` says why this model answered, when a router chose it; `card` is the `name` of its card.
     `private` says that it was shown something private, so that the answer is private too.
+    `cost_stated`: the cost in `usage` is the vendor's own word, also where it is nothing.
     """
 
     parts: tuple[Part, ...]
@@ -151,6 +152,7 @@ class Done(Struct, frozen=True, kw_only=True):
     route: str = ""
     card: str = ""
     private: bool = False
+    cost_stated: bool = False
 
 
 Chunk = TextDelta | ReasoningDelta | Restarted | Done
@@ -193,7 +195,9 @@ class Transcriber(Protocol):
 
 
 class Spent(Struct, frozen=True, kw_only=True):
-    """What the calls with the same `name` (a day, a model, a session) used and cost."""
+    """What the calls with the same `name` (a day, a model, a session) used and cost. `cost_usd`
+    leaves out the `unpriced_calls`, whose price is not known.
+    """
 
     name: str = ""
     calls: int = 0
@@ -201,6 +205,7 @@ class Spent(Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     cached_tokens: int = 0
     cost_usd: float = 0.0
+    unpriced_calls: int = 0
 
 
 class Summary(Struct, frozen=True, kw_only=True):
