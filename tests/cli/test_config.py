@@ -87,6 +87,16 @@ def test_schema_prints_json() -> None:
         ('[storage]\nurl = "mysql://x"', "2: storage.url must be sqlite:///famulus.db"),
         ('[cost]\ntimezone = "Mars"', "2: cost.timezone is 'Mars', which is no time zone"),
         ('[cost.limits."dog:rex"]\ndaily_limit_usd = 1', '1: cost.limits."dog:rex" is for nobody'),
+        (
+            '[cost.limits."channel:wbe"]\ndaily_limit_usd = 1',
+            '1: cost.limits."channel:wbe": there is no channel "wbe", so this limit would never '
+            "hold. Did you mean web?",
+        ),
+        (
+            '[cost.limits."agent:famulsu"]\ndaily_limit_usd = 1',
+            '1: cost.limits."agent:famulsu": there is no agent "famulsu", so this limit would never'
+            " hold. Did you mean famulus?",
+        ),
         ('[providers.x]\ntype = "antropic"', '2: providers.x.type is "antropic", which is no'),
         (
             '[models.big]\nprovider = "opnai"\nid = "x"',
@@ -190,7 +200,8 @@ def test_check_names_the_variable_that_is_wrong() -> None:
 def test_check_prints_json(folder: Path) -> None:
     (folder / "famulus.toml").write_text('[agent]\nmodel = "offline"')
     done = famulus("config", "check", "--json")
-    assert json.loads(done.stdout) == {"ok": True, "path": "famulus.toml", "error": None}
+    said = {"ok": True, "path": "famulus.toml", "error": None, "warnings": []}
+    assert json.loads(done.stdout) == said
     assert done.returncode == 0
     for text in ('[agent]\nmodel = "nonsense"', "[agent]\nmodle = 1"):
         (folder / "famulus.toml").write_text(text)
@@ -198,6 +209,39 @@ def test_check_prints_json(folder: Path) -> None:
         said = json.loads(done.stdout)
         assert (done.returncode, said["ok"], said["path"]) == (1, False, "famulus.toml")
         assert said["error"].startswith("famulus.toml:2: agent.mod")
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        (
+            '[cost.limits."person:nobody"]\ndaily_limit_usd = 1',
+            'famulus.toml:1: cost.limits."person:nobody": nobody of the configuration is the person'
+            ' "nobody", so this limit may never hold. Known: owner.',
+        ),
+        (
+            '[cost.limits."person:onwer"]\ndaily_limit_usd = 1',
+            'famulus.toml:1: cost.limits."person:onwer": nobody of the configuration is the person'
+            ' "onwer", so this limit may never hold. Did you mean owner?',
+        ),
+    ],
+)
+def test_check_warns_of_what_is_hardly_meant(folder: Path, text: str, warning: str) -> None:
+    (folder / "famulus.toml").write_text(f'{text}\n[agent]\nmodel = "offline"')
+    done = famulus("config", "check")
+    assert (done.returncode, done.stderr) == (0, f"warning: {warning}\n")
+    assert done.stdout == "famulus.toml is fine\n"
+    assert json.loads(famulus("config", "check", "--json").stdout)["warnings"] == [warning]
+
+
+def test_check_is_silent_about_a_limit_that_holds(folder: Path) -> None:
+    (folder / "famulus.toml").write_text(
+        '[cost.limits."person:owner"]\ndaily_limit_usd = 1\n'
+        '[cost.limits."channel:console"]\ndaily_limit_usd = 1\n'
+        '[cost.limits."agent:jeeves"]\ndaily_limit_usd = 1\n'
+        '[agent]\nname = "jeeves"\nmodel = "offline"'
+    )
+    assert famulus("config", "check").stderr == ""
 
 
 def test_a_provider_of_an_unknown_type_stops_the_start(folder: Path) -> None:

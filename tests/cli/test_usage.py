@@ -14,7 +14,7 @@ from famulus.core.config import Cost
 from famulus.core.messages import Usage
 from famulus.state.budget import Budget
 from famulus.state.limits import NANO
-from famulus.state.spending import Bill, Call
+from famulus.state.spending import UNKNOWN, Bill, Call
 from famulus.store.sqlite import SQLite
 from famulus.testing.fake_openai import FakeOpenAI
 from famulus.testing.fake_vendor import Answer
@@ -36,14 +36,17 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-async def _spend(home, *spent: tuple[int, str, float]) -> None:
+async def _spend(home, *spent: tuple[int, str, float | None]) -> None:
+    """A cost of None is one that is not known."""
     clock = Past()
     async with SQLite(home / "famulus.db") as database, Budget(database, Cost(), clock=clock) as b:
         for days, model, cost_usd in spent:
             clock.days = days
             usage = Usage(input_tokens=1000, output_tokens=50, cached_tokens=400)
-            call = Call(provider="p", model=model, session="web:main:1")
-            b.book(call, Bill(usage=usage, cost_nano=round(cost_usd * NANO), outcome="ok"))
+            price = UNKNOWN if cost_usd is None else ""
+            call = Call(provider="p", model=model, session="web:main:1", price=price)
+            bill = Bill(usage=usage, cost_nano=round((cost_usd or 0) * NANO), outcome="ok")
+            b.book(call, bill)
 
 
 def famulus(*arguments: str) -> str:
@@ -55,10 +58,12 @@ def famulus(*arguments: str) -> str:
 def test_json_has_totals_by_day_by_model_and_by_session(home):
     asyncio.run(_spend(home, (0, "large", 0.5), (1, "large", 0.25), (1, "small", 0.125)))
     shown = json.loads(famulus("--json"))
-    tokens = {"input_tokens": 1000, "output_tokens": 50, "cached_tokens": 400}
+    tokens = {
+        "input_tokens": 1000, "output_tokens": 50, "cached_tokens": 400, "unpriced_calls": 0,
+    }  # fmt: skip
     assert shown["total"] == {
         "calls": 3, "input_tokens": 3000, "output_tokens": 150, "cached_tokens": 1200,
-        "cost_usd": 0.875,
+        "cost_usd": 0.875, "unpriced_calls": 0,
     }  # fmt: skip
     assert [row["cost_usd"] for row in shown["by_day"]] == [0.375, 0.5]
     assert shown["by_day"][1] == {"day": f"{TODAY:%Y-%m-%d}", "calls": 1, "cost_usd": 0.5} | tokens
@@ -73,6 +78,21 @@ def test_table_and_days_are_for_people(home):
     assert "large  $1.50      1  1,000     400      50" in table
     assert "old" not in table
     assert "old" in famulus("--days", "41")
+
+
+def test_unknown_price_is_said_and_not_shown_as_nothing(home):
+    asyncio.run(_spend(home, (0, "mystery", None), (0, "large", 1.5), (1, "mystery", None)))
+    table = famulus()
+    assert "large      $1.50" in table
+    assert "mystery  unknown      2" in table
+    assert "total  $1.50 + ?" in table
+    assert "2 calls have no known price and no part in the cost: see [cost.prices]." in table
+    shown = json.loads(famulus("--json"))
+    assert shown["total"]["unpriced_calls"] == 2
+    assert [(each["model"], each["unpriced_calls"]) for each in shown["by_model"]] == [
+        ("large", 0),
+        ("mystery", 2),
+    ]
 
 
 def test_plot_draws_a_bar_a_day(home):

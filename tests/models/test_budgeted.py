@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+import tomllib
 from collections.abc import Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -23,13 +24,14 @@ from famulus.core.config import (
     SpendingLimits,
 )
 from famulus.core.errors import ModelError, ModelUnavailable, OverLimit, RateLimited
-from famulus.core.messages import File, Image, Message, Origin, Text
+from famulus.core.messages import File, Image, Message, Origin, Text, Usage
 from famulus.core.prices import Price
 from famulus.core.protocols import Caller, Done, Request
 from famulus.core.settings import Secret, Size
 from famulus.models.named import Models
 from famulus.state.budget import Budget
 from famulus.state.limits import NANO
+from famulus.state.spending import Spending
 from famulus.store.sqlite import SQLite
 from famulus.testing.fake_openai import FakeOpenAI
 from famulus.testing.fake_vendor import Answer, Fault
@@ -297,8 +299,11 @@ async def test_call_that_could_pass_a_limit_is_not_made(desk) -> None:
         rows = await here.rows()
     assert 1 < len(vendor.journal) == len(rows) < 9
     assert sum(row["cost_nano"] for row in rows) == vendor.billed_nano <= 0.005 * NANO
-    assert said.startswith("The daily limit of $0.005 is used up ($0.00")
-    assert "at 00:00 UTC. Raise cost.daily_limit_usd" in said
+    assert re.match(
+        r"The daily limit of \$0\.005 has \$0\.00\d+ left \(\$0\.00\d+ spent\), and this call could"
+        r" cost up to \$0\.00\d+\. It frees at 00:00 UTC\. Raise cost\.daily_limit_usd",
+        said,
+    )
 
 
 @pytest.mark.anyio
@@ -340,7 +345,7 @@ async def test_unknown_price_counts_as_over_a_limit_in_usd_unless_allowed(desk) 
     strange = {"odd": ModelEntry(provider="p", id="unheard-of")}
     async with Vendor() as vendor:
         async with desk(vendor, entries=strange, daily_limit_usd=1.0) as here:
-            with pytest.raises(OverLimit, match=r"models\.unheard-of|models\.odd\.price"):
+            with pytest.raises(OverLimit, match="what unheard-of costs is not known") as refused:
                 await here.ask(asked(), "odd")
         async with desk(
             vendor, entries=strange, daily_limit_usd=1.0, allow_unknown_price=True
@@ -349,6 +354,114 @@ async def test_unknown_price_counts_as_over_a_limit_in_usd_unless_allowed(desk) 
         async with desk(vendor, entries=strange, daily_limit_tokens=100_000) as here:
             await here.ask(asked(), "odd")
     assert len(vendor.journal) == 2
+    (advice,) = re.findall(r"such as (.* \})", str(refused.value))
+    assert tomllib.loads(advice)["unheard-of"]["output"] == 15.0
+
+
+@pytest.mark.anyio
+async def test_advice_for_an_unknown_price_can_be_typed_and_helps(desk) -> None:
+    strange = {"odd": ModelEntry(provider="p", id="some/odd:model")}
+    async with Vendor() as vendor:
+        async with desk(vendor, entries=strange, daily_limit_usd=1.0) as here:
+            with pytest.raises(OverLimit) as refused:
+                await here.ask(asked(), "odd")
+        (advice,) = re.findall(r"such as (.* \})", str(refused.value))
+        prices = {name: Price(**each) for name, each in tomllib.loads(advice).items()}
+        async with desk(vendor, entries=strange, daily_limit_usd=1.0, prices=prices) as here:
+            vendor.say(words(3))
+            done = await here.ask(asked(), "odd")
+    assert done.usage.cost_usd * NANO == pytest.approx(vendor.billed_nano)
+
+
+@pytest.mark.anyio
+async def test_cost_of_unknown_price_is_told_as_unknown(desk) -> None:
+    entries = {
+        "odd": ModelEntry(provider="p", id="unheard-of"),
+        "own": ModelEntry(provider="p", id="unheard-of", local=True),
+    }
+    async with Vendor() as vendor, desk(vendor, entries=entries) as here:
+        ends = [await here.ask(asked(), name) for name in ("odd", "own", "m")]
+        vendor.fail(Fault(status=400))
+        with pytest.raises(ModelError):
+            await here.ask(asked(), "odd")
+        await here.rows()
+        summary = await Spending(here.database, clock=Clock(), timezone="UTC").summary(days=1)
+    assert [done.usage.unpriced_calls for done in ends] == [1, 0, 0]
+    by_model = {each.name: (each.calls, each.unpriced_calls) for each in summary.by_model}
+    assert by_model == {"unheard-of": (3, 1), "m": (1, 0)}
+    assert summary.total.unpriced_calls == 1
+    assert sum((done.usage for done in ends), Usage()).unpriced_calls == 1
+
+
+@pytest.mark.anyio
+async def test_price_written_for_a_local_model_counts(desk) -> None:
+    local = ModelEntry(provider="p", id="m", local=True, price=PRICE)
+    async with Vendor() as vendor, desk(vendor, entries={"own": local}) as here:
+        vendor.say(words(3))
+        await here.ask(asked(), "own")
+        (row,) = await here.rows()
+    assert row["cost_nano"] == vendor.billed_nano > 0
+
+
+# ---------------------------------------------------------------- a vendor that states its costs
+
+
+class Stating(FakeOpenAI):
+    """OpenRouter, which states `cost` of each call."""
+
+    def __init__(self, cost: float) -> None:
+        super().__init__(openrouter=True)
+        self._cost = cost
+
+    def _usage(self, answer):
+        return super()._usage(answer) | {"cost": self._cost}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("cost", [0.05, 0.0])
+async def test_model_without_a_price_is_asked_under_a_limit_and_booked_as_stated(
+    desk, cost: float
+) -> None:
+    auto = {"auto": ModelEntry(provider="p", id="openrouter/auto")}
+    async with Stating(cost) as vendor, desk(vendor, entries=auto, daily_limit_usd=1.0) as here:
+        ends = [await here.ask(asked(), "auto") for _ in range(3)]
+        rows = await here.rows()
+        (left,) = await here.database.fetch("select * from allowance")
+    assert [done.usage.cost_usd for done in ends] == [cost] * 3
+    assert [(row["cost_nano"], row["estimated"]) for row in rows] == [(round(cost * NANO), 0)] * 3
+    assert (left["cost_nano"], left["held_nano"]) == (round(3 * cost * NANO), 0)
+    assert not any(done.usage.unpriced_calls for done in ends)
+
+
+@pytest.mark.anyio
+async def test_limit_holds_for_a_model_whose_cost_is_known_only_afterwards(desk) -> None:
+    auto = {"auto": ModelEntry(provider="p", id="openrouter/auto")}
+    async with Stating(0.3) as vendor, desk(vendor, entries=auto, daily_limit_usd=1.0) as here:
+        for _ in range(3):
+            await here.ask(asked(), "auto")
+        with pytest.raises(OverLimit, match=r"has \$0\.10 left"):
+            await here.ask(asked(), "auto")
+    assert len(vendor.journal) == 3
+
+
+@pytest.mark.anyio
+async def test_broken_call_of_a_model_without_a_price_is_estimated(desk) -> None:
+    auto = {"auto": ModelEntry(provider="p", id="openrouter/auto")}
+    async with Stating(0.05) as vendor, desk(vendor, entries=auto) as here:
+        vendor.fail(*[Fault(after_events=3, cut=True)] * 3)
+        with pytest.raises(ModelUnavailable):
+            await here.ask(asked(), "auto")
+        rows = await here.rows()
+    assert all(row["estimated"] and row["cost_nano"] > 0 for row in rows)
+
+
+@pytest.mark.anyio
+async def test_price_cap_of_the_routing_is_what_is_set_aside(desk) -> None:
+    capped = {"max_price": {"prompt": 0.01, "completion": 0.02}}
+    auto = {"auto": ModelEntry(provider="p", id="openrouter/auto", routing=capped)}
+    async with Stating(0.0001) as vendor, desk(vendor, entries=auto, daily_limit_usd=0.01) as here:
+        done = await here.ask(asked(), "auto")
+    assert done.usage.cost_usd == 0.0001
 
 
 @pytest.mark.anyio
@@ -377,6 +490,24 @@ async def test_user_is_warned_once_in_a_period_also_across_a_restart(desk) -> No
             await here.ask(asked())
             await here.rows()
             assert not here.notices
+
+
+@pytest.mark.anyio
+async def test_warning_comes_before_a_refusal(desk) -> None:
+    async with Vendor() as vendor, desk(vendor, daily_limit_usd=0.005) as here:
+        vendor.say(*[words(40)] * 9)
+        for _ in range(9):
+            try:
+                await here.ask(asked())
+            except OverLimit:
+                break
+            await here.rows()
+            warned = list(here.notices)
+        else:
+            pytest.fail("no limit held")
+    (notice,) = warned
+    assert re.match(r"[5-7]\d% of the daily limit of \$0\.005 is used \(\$0\.00\d+\)\.", notice)
+    assert notice.endswith("What is left may be too little for a call like the last one.")
 
 
 @pytest.mark.anyio

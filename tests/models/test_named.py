@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from famulus.core.clock import Clock
-from famulus.core.config import Agent, Config, ModelEntry, Provider, Router, Rule
+from famulus.core.config import Agent, Config, Cost, ModelEntry, Provider, Router, Rule
 from famulus.core.errors import ConfigError, ModelRejected
 from famulus.core.messages import Message, Origin, Text
+from famulus.core.prices import Price
 from famulus.core.protocols import Done, Model, Request
 from famulus.core.settings import Secret
 from famulus.models.fallback import Fallback
@@ -81,6 +82,24 @@ def test_well_known_providers_need_no_section(name: str, provider: str, key: str
     resolved = models().resolve(name)
     assert resolved.card.provider == provider
     assert resolved.provider.api_key.reveal() == key
+
+
+def test_price_is_found_by_the_id_of_a_model() -> None:
+    written, by_id, pattern = (Price(input=n, output=n) for n in (1.0, 2.0, 3.0))
+    found = models(
+        providers={"p": Provider(type="anthropic", api_key=KEY)},
+        models={
+            "own": ModelEntry(provider="p", id="claude-sonnet-4-5", price=written),
+            "here": ModelEntry(provider="p", id="claude-sonnet-4-5", local=True),
+            "free": ModelEntry(provider="p", id="claude-sonnet-4-6", local=True),
+        },
+        cost=Cost(prices={"claude-sonnet-4-5": by_id, "claude-*": pattern}),
+    )
+    prices = {name: found.resolve(name).card.price for name in ("own", "p/claude-x-1")}
+    assert prices == {"own": written, "p/claude-x-1": pattern}
+    assert found.resolve("p/claude-sonnet-4-5").card.price is by_id
+    assert found.resolve("here").card.price is by_id
+    assert found.resolve("free").card.price is None
 
 
 def test_only_provider_takes_every_name() -> None:

@@ -83,7 +83,10 @@ async def test_limit_written_later_counts_what_was_spent_before(database, clock)
         budget.book(Call(provider="p", model="m", person="bob"), bill(5.0))
     limits = {"person:alice": SpendingLimits(monthly_limit_usd=1.0)}
     async with Budget(database, Cost(limits=limits), clock=clock) as budget:
-        with pytest.raises(OverLimit, match=r"\$0\.70 spent, this call could cost \$0\.40"):
+        with pytest.raises(
+            OverLimit,
+            match=r"has \$0\.30 left \(\$0\.70 spent\), and this call could cost up to \$0\.40",
+        ):
             await budget.hold(CALL, bound(0.4), budget.limits(CALLER))
         await budget.hold(CALL, bound(0.3), budget.limits(CALLER))
 

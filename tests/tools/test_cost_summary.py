@@ -12,9 +12,10 @@ from famulus.tools import cost_summary
 class Ledger:
     """Keeps what it was asked for."""
 
-    def __init__(self, calls: int = 3) -> None:
+    def __init__(self, calls: int = 3, **more) -> None:
         self.asked = []
         spent = {"calls": calls, "input_tokens": 1200, "output_tokens": 34, "cost_usd": 0.0125}
+        spent |= more
         self._summary = Summary(
             total=Spent(**spent),
             by_day=(Spent(name="2026-01-31", **spent),),
@@ -48,6 +49,16 @@ async def test_days_and_models_are_told_with_their_cost(workspace):
         "2026-01-31 0.012500 3 1200 0 34",
         "large 0.012500 3 1200 0 34",
     ]
+
+
+@pytest.mark.anyio
+async def test_what_an_unknown_price_hides_is_told(workspace):
+    for cost_usd, told in ((0.0, "unknown"), (0.0125, "0.012500")):
+        ledger = Ledger(unpriced_calls=2, cost_usd=cost_usd)
+        answer = await built(ledger).call(context(workspace), "{}")
+        head, total, *_ = answer.parts[0].text.splitlines()
+        assert head.endswith(" calls_of_unknown_price_not_in_usd")
+        assert total == f"total {told} 3 1200 0 34 2"
 
 
 @pytest.mark.anyio

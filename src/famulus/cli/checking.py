@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from famulus.agent.deferred import FIND, USE
 from famulus.app import prompts, tool_plugins
+from famulus.core import plugins
 from famulus.core.clock import Clock
-from famulus.core.config import Config, Cost, Limits
+from famulus.core.config import Config, Limits
 from famulus.core.errors import ConfigError
 from famulus.core.loading import Loaded
 from famulus.core.toml import KeyPath, dotted
@@ -45,7 +46,7 @@ def check_assistant(loaded: Loaded, home: Path) -> None:
         open_database(config.storage.url, home)
         _check_folder(config.storage.url, home)
     _check_limits(config.limits, written)
-    _check_cost(config.cost, written)
+    _check_cost(config, written)
     _check_models(loaded)
     _check_tools(config, written)
     _check_channels(config, written)
@@ -85,10 +86,20 @@ def _check_channels(config: Config, written: Written) -> None:
                 allowed_id(entry)
 
 
-def _check_cost(cost: Cost, written: Written) -> None:
-    for scope, limits in cost.limits.items():
+def _check_cost(config: Config, written: Written) -> None:
+    there = {
+        "agent": [config.agent.name],
+        "channel": sorted({*config.channels, *plugins.own_names("channels")}),
+    }
+    for scope, limits in config.cost.limits.items():
+        kind, _, name = scope.partition(":")
         with _at(written, ("cost", "limits", scope)):
-            SpendingLimits(replace(cost, limits={scope: limits}))
+            SpendingLimits(replace(config.cost, limits={scope: limits}))
+            if kind in there and name not in there[kind]:
+                raise ConfigError(
+                    f'there is no {kind} "{name}", so this limit would never hold.'
+                    f" {_hint(name, there[kind])}"
+                )
 
 
 def _check_models(loaded: Loaded) -> None:
@@ -144,10 +155,14 @@ def _check_tools(config: Config, written: Written) -> None:
         for number, pattern in enumerate(patterns):
             if any(fnmatchcase(name, pattern) for name in names):
                 continue
-            near = get_close_matches(pattern, names, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}."
             with _at(written, (*path, number)):
-                raise ConfigError(f'no tool matches "{pattern}". {hint}')
+                raise ConfigError(f'no tool matches "{pattern}". {_hint(pattern, names)}')
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    verb = "is" if len(known) == 1 else "are"
+    return f"Did you mean {near[0]}?" if near else f"There {verb} {', '.join(known)}."
 
 
 def _first(written: Written, *paths: KeyPath) -> KeyPath:

@@ -22,21 +22,32 @@ def command(**given: object) -> None:
 @common
 def check(options: Options, *, as_json: bool) -> None:
     """Say whether the configuration is right, or what is wrong where."""
-    from famulus.cli.checking import check  # noqa: PLC0415 - it knows all rooms: 300 ms
+    # They know all rooms, which takes 300 ms.
+    from famulus.cli.cautions import cautions  # noqa: PLC0415
+    from famulus.cli.checking import check  # noqa: PLC0415
 
     path, error = options.config, ""
+    doubts: list[str] = []
     try:
         loaded = options.load()
         path = loaded.path
         check(loaded, options.home_path.absolute())
+        doubts = cautions(loaded)
     except ConfigError as fault:
         if not as_json:
             raise
         error = str(fault)
     if as_json:
-        said = {"ok": not error, "path": str(path) if path else None, "error": error or None}
+        said = {
+            "ok": not error,
+            "path": str(path) if path else None,
+            "error": error or None,
+            "warnings": doubts,
+        }
         click.echo(msgspec.json.encode(said))
         click.get_current_context().exit(1 if error else 0)
+    for doubt in doubts:
+        click.echo(f"warning: {doubt}", err=True)
     click.echo(f"{path} is fine" if path else "no configuration file; defaults are used")
 
 

@@ -1,6 +1,7 @@
 """`famulus serve`: the gateway with everything behind it."""
 
 import asyncio
+import logging
 import os
 import signal
 
@@ -8,6 +9,7 @@ import click
 
 from famulus.app import assistant
 from famulus.channels.web import Twin, Web
+from famulus.cli.cautions import cautions
 from famulus.cli.checking import check
 from famulus.cli.options import Options, common
 from famulus.core.clock import Clock
@@ -18,6 +20,8 @@ from famulus.gateway.auth import Auth
 from famulus.gateway.metrics import Metrics
 from famulus.gateway.server import Server
 from famulus.state.logins import Logins, Tokens
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -32,6 +36,8 @@ def command(options: Options) -> None:
 async def _serve(options: Options, loaded: Loaded) -> None:
     config, clock = loaded.config, Clock()
     write_logs(config.logging.level, config.logging.format)
+    for caution in cautions(loaded):
+        log.warning("%s", caution)
     stop = asyncio.Event()
 
     def ask_to_stop() -> None:

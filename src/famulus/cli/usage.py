@@ -46,6 +46,9 @@ def command(options: Options, *, days: int, plot: bool, as_json: bool) -> None:
             click.echo("\n".join(_table(title, rows)) + "\n")
         click.echo("\n".join(_table("total", [summary.total])[1:]))
         click.echo(f"\nPrices of {catalog_date()}, unless the configuration says others.")
+        if unknown := summary.total.unpriced_calls:
+            calls = "1 call has" if unknown == 1 else f"{unknown:,} calls have"
+            click.echo(f"{calls} no known price and no part in the cost: see [cost.prices].")
 
 
 async def _summary(options: Options, days: int) -> Summary:
@@ -78,7 +81,7 @@ def _table(title: str, rows: Sequence[Spent]) -> list[str]:
     cells += [
         (
             each.name or title,
-            dollars(each.cost_usd),
+            _cost(each),
             f"{each.calls:,}",
             f"{each.input_tokens:,}",
             f"{each.cached_tokens:,}",
@@ -94,6 +97,12 @@ def _table(title: str, rows: Sequence[Spent]) -> list[str]:
         ).rstrip()
         for row in cells
     ]
+
+
+def _cost(spent: Spent) -> str:
+    if not spent.unpriced_calls:
+        return dollars(spent.cost_usd)
+    return f"{dollars(spent.cost_usd)} + ?" if spent.cost_usd else "unknown"
 
 
 def _bars(rows: Sequence[Spent]) -> list[str]:

@@ -285,6 +285,13 @@ class Cost(SpendingLimits, frozen=True):
             ge=1,
         ),
     ] = 8192
+    prices: Annotated[
+        dict[str, Price],
+        doc(
+            "Prices by the vendor's name of a model, as it is or after its provider and `/`; `*` "
+            "stands for anything. `models.NAME.price` counts for more, the catalogue for less."
+        ),
+    ] = {}
     timezone: Annotated[
         str,
         doc(

@@ -33,9 +33,19 @@ def amounts(spent: Spent) -> str:
     cached = f" ({spent.cached_tokens:,} cached)" if spent.cached_tokens else ""
     calls = "1 call" if spent.calls == 1 else f"{spent.calls:,} calls"
     return (
-        f"{dollars(spent.cost_usd)}, {calls}, "
+        f"{cost(spent)}, {calls}, "
         f"{spent.input_tokens:,} tokens in{cached}, {spent.output_tokens:,} out"
     )
+
+
+def cost(spent: Spent) -> str:
+    """`$0.0123`, `price unknown`, or `$0.0123 + 2 calls of unknown price`."""
+    if not spent.unpriced_calls:
+        return dollars(spent.cost_usd)
+    if not spent.cost_usd:
+        return "price unknown"
+    calls = "1 call" if spent.unpriced_calls == 1 else f"{spent.unpriced_calls:,} calls"
+    return f"{dollars(spent.cost_usd)} + {calls} of unknown price"
 
 
 def dollars(cost_usd: float) -> str:

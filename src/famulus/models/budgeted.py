@@ -11,10 +11,11 @@ from famulus.core.errors import ModelError, OverLimit
 from famulus.core.messages import File, Image, Part, ToolCall, ToolResult, Usage
 from famulus.core.prices import Price
 from famulus.core.protocols import Chunk, Done, Model, ReasoningDelta, Request, TextDelta
+from famulus.core.toml import key
 from famulus.models.streamed import streamed
 from famulus.state.budget import Bound, Budget, Held
 from famulus.state.limits import NANO, UNLIMITED, Limit
-from famulus.state.spending import Bill, Call
+from famulus.state.spending import UNKNOWN, Bill, Call
 
 # No token of the vocabularies in use is shorter than a byte of UTF-8. What the vendors put around
 # a prompt is less than our JSON around it, but for what they add once.
@@ -37,15 +38,21 @@ class Budgeted:
 
     Where a limit holds, the most that the call can cost is booked first, and `OverLimit` is raised
     when that is too much; an answer gets a bound on its length then, if `entry` sets none. Beside
-    the `ModelError` kinds it lets through what the database raises before a call.
+    the `ModelError` kinds it lets through what the database raises before a call. `assumed` is the
+    price of a model that has none, as long as its vendor does not state what a call cost.
     """
 
-    def __init__(self, model: Model, entry: ModelEntry, budget: Budget) -> None:
+    def __init__(
+        self, model: Model, entry: ModelEntry, budget: Budget, *, assumed: Price | None = None
+    ) -> None:
         self.card = model.card
         self._model = model
         self._budget = budget
-        self._price = model.card.price
-        self._price_text = _written(self._price)
+        known = model.card.price
+        self._price = known or assumed
+        self._assumed = known is None and assumed is not None
+        self._unpriced = self._price is None and not model.card.local
+        self._price_text = UNKNOWN if self._unpriced else _written(known)
         self._own_bound = _bound_of(entry)
         most = budget.settings.max_tokens
         self._bound = self._own_bound or min(most, model.card.max_output_tokens or most)
@@ -69,7 +76,7 @@ class Budgeted:
                     elif isinstance(chunk, Done):
                         bill = self._bill(chunk, request, received)
                         self._book(call, bill, held)
-                        yield _priced(chunk, bill)
+                        yield self._priced(chunk, bill)
                         return
                     yield chunk
         except (asyncio.CancelledError, GeneratorExit):
@@ -103,11 +110,15 @@ class Budgeted:
 
     async def _hold(self, request: Request, call: Call, limits: tuple[Limit, ...]) -> Held:
         settings = self._budget.settings
-        free = self.card.local or settings.allow_unknown_price
-        if self._price is None and not free and any(each.cost_nano < UNLIMITED for each in limits):
+        if (
+            self._unpriced
+            and not settings.allow_unknown_price
+            and any(each.cost_nano < UNLIMITED for each in limits)
+        ):
             raise OverLimit(
                 f"A limit in USD holds, and what {self.card.id} costs is not known. Write "
-                f"models.{self.card.name}.price, or set cost.allow_unknown_price to true."
+                f"under [cost.prices] its price per million tokens, such as {key(self.card.id)} = "
+                "{ input = 3.0, output = 15.0 }, or under [cost] allow_unknown_price = true."
             )
         size = _size(request)
         documents = size.document_bytes * _MOST_TOKENS_PER_DOCUMENT_BYTE
@@ -140,14 +151,22 @@ class Budgeted:
                 output_tokens=usage.output_tokens or likely.output_tokens,
                 audio_seconds=0.0 if usage.input_tokens else likely.audio_seconds,
             )
-        cost = self._cost_nano(usage)
+        cost = 0 if done.cost_stated and not usage.cost_usd else self._cost_nano(usage)
+        estimated = estimated or (self._assumed and not (usage.cost_usd or done.cost_stated))
         return Bill(usage=usage, cost_nano=cost, outcome="ok", estimated=estimated)
+
+    def _priced(self, done: Done, bill: Bill) -> Done:
+        unknown = self._unpriced and not bill.cost_nano
+        usage = msgspec.structs.replace(
+            bill.usage, cost_usd=bill.cost_nano / NANO, unpriced_calls=int(unknown)
+        )
+        return msgspec.structs.replace(done, usage=usage)
 
     def _cost_nano(self, usage: Usage) -> int:
         """A cost that the vendor states counts for more than any table of prices."""
         if usage.cost_usd > 0:
             return round(usage.cost_usd * NANO)
-        if self.card.local or self._price is None:
+        if self._price is None:
             return 0
         cost_usd = self._price.usd(usage, written_tokens=usage.cache_write_tokens)
         if usage.audio_seconds and not usage.audio_tokens:
@@ -159,11 +178,6 @@ class Budgeted:
             self._budget.settle(held, call, bill)
         else:
             self._budget.book(call, bill)
-
-
-def _priced(done: Done, bill: Bill) -> Done:
-    usage = msgspec.structs.replace(bill.usage, cost_usd=bill.cost_nano / NANO)
-    return msgspec.structs.replace(done, usage=usage)
 
 
 def _likely(request: Request, received: int) -> Usage:

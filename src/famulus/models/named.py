@@ -18,12 +18,14 @@ Around the wire of each model stand, from the outside:
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 
 from famulus.core.clock import Clock
 from famulus.core.config import Config, ModelEntry, Provider
 from famulus.core.errors import ConfigError, OverLimit
+from famulus.core.prices import Price, find
 from famulus.core.protocols import Model, ModelCard, Transcriber
 from famulus.core.settings import Secret
 from famulus.models.breaker import Breaker, Interrupted
@@ -60,6 +62,7 @@ _SEND_PDF = ("anthropic", "openai", "openai_responses", "openrouter")
 # In the order of preference: the first of which there is a key.
 _LISTENERS = {"groq": "whisper-large-v3-turbo", "openai": "gpt-4o-mini-transcribe"}
 _CONTEXT_TOKENS = 128_000
+_DEAR = Price(input=5.0, output=25.0)  # what the dearer ones of the widely used models cost
 _RUNS_ELSEWHERE = re.compile(r"[:-]cloud$")  # Ollama's names of models it only passes on to
 
 
@@ -218,7 +221,7 @@ class Models:
                     self._session,
                     find,
                 ),
-                resolved.entry,
+                resolved,
             )
             for key in keys_of(provider) or (Secret(),)
         ]
@@ -228,8 +231,10 @@ class Models:
             model = Rotated(wires, self._keys.setdefault(section, keys))
         return Retried(Interrupted(model, self._breaker(section)), clock=self._clock)
 
-    def _booked(self, wire: Model, entry: ModelEntry) -> Model:
-        return Budgeted(wire, entry, self._budget) if self._budget else wire
+    def _booked(self, wire: Model, resolved: Resolved) -> Model:
+        if self._budget is None:
+            return wire
+        return Budgeted(wire, resolved.entry, self._budget, assumed=_assumed(resolved))
 
     def resolve(self, name: str) -> Resolved:
         """A `[models]` name, `provider/model-id`, or a bare model id whose provider is found by
@@ -264,10 +269,15 @@ class Models:
             max_output_tokens=known.max_output_tokens,
             local=local,
             tools=entry.tools,
-            price=entry.price or known.price,
+            price=self._price(entry, section, id_, local=local) or (None if local else known.price),
             answer_bytes=self._config.limits.answer,
         )
         return Resolved(card, provider, entry)
+
+    def _price(self, entry: ModelEntry, section: str, id_: str, *, local: bool) -> Price | None:
+        """What is written of a price. A pattern means vendors' models, not those of one's own."""
+        names = (id_, f"{section}/{id_}")
+        return entry.price or find(self._config.cost.prices, names, patterns=not local)
 
     def _safe(self, name: str) -> Model:
         first, fallbacks = self._one(name), self._config.agent.fallbacks
@@ -342,6 +352,18 @@ def configured_model(config: Config) -> str:
         if vendor and vendor.model and keys_of(provider) and not provider.base_url:
             return f"{section}/{vendor.model}"
     return ""
+
+
+def _assumed(resolved: Resolved) -> Price | None:
+    """What a call is taken to cost until its vendor states it, as OpenRouter does."""
+    if resolved.provider.type != "openrouter":
+        return None
+    most: Any = {**resolved.provider.routing, **resolved.entry.routing}.get("max_price")
+    try:
+        # OpenRouter goes to nobody dearer.
+        return Price(input=float(most["prompt"]), output=float(most["completion"]))
+    except (KeyError, TypeError, ValueError):
+        return _DEAR
 
 
 def check_type(section: str, provider: Provider) -> None:

@@ -354,6 +354,7 @@ class _Reading:
             ),
             reason=self._reason(),
             model=self._model or self._card.id,
+            cost_stated=self._type == "openrouter" and isinstance(counted.cost, int | float),
         )
 
     def _reason(self) -> Literal["stop", "tool_calls", "length", "refusal"]:

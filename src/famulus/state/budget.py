@@ -61,6 +61,7 @@ class _Entry(NamedTuple):
     first: Statement | None
     sums: tuple[tuple[Key, Statement], ...] = ()
     limits: tuple[Limit, ...] = ()
+    bound: Bound = Bound(0, 0, 0)
     last: Statement | None = None
 
 
@@ -68,7 +69,8 @@ class Budget:
     """Books every model call. An async context manager: leaving writes what is not written yet.
 
     `notify` is called with a text for the user, once for each limit and period, when a call
-    passes the part of a limit that is warned at.
+    passes the part of a limit that is warned at, or leaves less than it could have cost itself:
+    the next one like it is refused.
     Calls that were open when a process died are taken to have cost what they could;
     `orphaned_seconds` is the age from which an open call is one.
     """
@@ -201,6 +203,7 @@ class Budget:
                     for limit in held.limits
                 ),
                 held.limits,
+                held.bound,
             )
         )
 
@@ -277,10 +280,11 @@ class Budget:
         if not percent:
             return []
         found = {
-            limit.key(entry.day): (entry.call, limit) for entry in entries for limit in entry.limits
+            limit.key(entry.day): (entry, limit) for entry in entries for limit in entry.limits
         }
         return [
-            (call, limit, _warning(key, limit, percent)) for key, (call, limit) in found.items()
+            (entry.call, limit, _warning(key, limit, percent, entry.bound))
+            for key, (entry, limit) in found.items()
         ]
 
     def _warn(
@@ -288,7 +292,8 @@ class Budget:
     ) -> None:
         for (call, limit, _), result in zip(warned, results, strict=True):
             for row in result.rows:
-                text = limit.warning(row["cost_nano"], row["tokens"])
+                percent = self.settings.warn_at_percent
+                text = limit.warning(row["cost_nano"], row["tokens"], percent)
                 log.warning("budget %s", text)
                 self._notify(call, text)
 
@@ -377,15 +382,15 @@ def _counting(key: Key) -> list[Statement]:
     ]
 
 
-def _warning(key: Key, limit: Limit, percent: int) -> Statement:
-    def part(most: int) -> int:
-        return most if most == UNLIMITED else -(-most * percent // 100)
+def _warning(key: Key, limit: Limit, percent: int, bound: Bound) -> Statement:
+    def part(most: int, next_call: int) -> int:
+        return most if most == UNLIMITED else min(-(-most * percent // 100), most - next_call + 1)
 
     return statement(
         "update allowance set warned = 1 where scope = :scope and period = :period and warned = 0"
         " and (cost_nano >= :cost or tokens >= :tokens) returning cost_nano, tokens",
         scope=key[0],
         period=key[1],
-        cost=part(limit.cost_nano),
-        tokens=part(limit.tokens),
+        cost=part(limit.cost_nano, bound.cost_nano),
+        tokens=part(limit.tokens, bound.tokens),
     )

@@ -49,13 +49,13 @@ class Limit(NamedTuple):
         word = _WORDS[self.period]
         if used.cost_nano + cost_nano > self.cost_nano:
             setting = f"{word}_limit_usd"
-            most = usd(self.cost_nano)
-            spent, call = f"{usd(used.cost_nano)} spent", usd(cost_nano)
+            most, left = usd(self.cost_nano), self.cost_nano - used.cost_nano
+            spent, rest, call = f"{usd(used.cost_nano)} spent", usd(max(0, left)), usd(cost_nano)
             alone = cost_nano > self.cost_nano
         else:
             setting = f"{word}_limit_tokens"
-            most = f"{self.tokens:,} tokens"
-            spent, call = f"{used.tokens:,} used", f"{tokens:,} tokens"
+            most, left = f"{self.tokens:,} tokens", self.tokens - used.tokens
+            spent, rest, call = f"{used.tokens:,} used", f"{left:,}", f"{tokens:,} tokens"
             alone = tokens > self.tokens
         free = setting.endswith("tokens")
         verb, cheaper = (
@@ -68,18 +68,23 @@ class Limit(NamedTuple):
                 f"{what} is too small for this call, which could {verb} {call}. {advice}, or "
                 f"lower the max_tokens of the model{cheaper}."
             )
-        return (
-            f"{what} is used up ({spent}, this call could {verb} {call}). It frees {frees}. "
-            f"{advice}{cheaper}."
+        state = (
+            f"has {rest} left ({spent}), and this call could {verb} up to {call}"
+            if left > 0
+            else f"is used up ({spent})"
         )
+        return f"{what} {state}. It frees {frees}. {advice}{cheaper}."
 
-    def warning(self, cost_nano: int, tokens: int) -> str:
+    def warning(self, cost_nano: int, tokens: int, percent: int) -> str:
+        """What is used; under `percent` of the limit, also why that is told already."""
         word = _WORDS[self.period]
         if cost_nano * self.tokens >= tokens * self.cost_nano:
             part, most, now = cost_nano / self.cost_nano, usd(self.cost_nano), usd(cost_nano)
         else:
             part, most, now = tokens / self.tokens, f"{self.tokens:,} tokens", f"{tokens:,}"
-        return f"{part:.0%} of the {word} limit of {most}{self._whose()} is used ({now})."
+        early = part * 100 < percent
+        rest = " What is left may be too little for a call like the last one." if early else ""
+        return f"{part:.0%} of the {word} limit of {most}{self._whose()} is used ({now}).{rest}"
 
     def _whose(self) -> str:
         kind, _, name = self.scope.partition(":")

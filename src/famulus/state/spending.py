@@ -16,9 +16,13 @@ from famulus.core.protocols import Spent, Summary
 from famulus.state.limits import NANO, zone_of
 from famulus.store.database import Database, Row, Statement, Value
 
+UNKNOWN = "unknown"
+
 
 class Call(Struct, frozen=True, kw_only=True):
-    """A model call as it is booked. `price` is the text of the price it is made at."""
+    """A model call as it is booked. `price` is the text of the price it is made at, or `UNKNOWN`;
+    it is empty where nothing is paid or the vendor states what.
+    """
 
     provider: str
     model: str
@@ -87,7 +91,9 @@ def _values(bill: Bill, id_: str) -> dict[str, Value]:
 _SUMS = (
     "count(*) as calls, coalesce(sum(input_tokens), 0) as input,"
     " coalesce(sum(output_tokens), 0) as output, coalesce(sum(cached_tokens), 0) as cached,"
-    " coalesce(sum(cost_nano), 0) as cost from spending"
+    " coalesce(sum(cost_nano), 0) as cost,"
+    f" coalesce(sum(case when price = '{UNKNOWN}' and cost_nano = 0"
+    " and input_tokens + output_tokens > 0 then 1 else 0 end), 0) as unpriced from spending"
     " where day >= :first and (:person = '' or person = :person) and outcome <> 'open'"
 )
 
@@ -131,6 +137,7 @@ def _spent(row: Row) -> Spent:
         output_tokens=int(row["output"]),
         cached_tokens=int(row["cached"]),
         cost_usd=int(row["cost"]) / NANO,
+        unpriced_calls=int(row["unpriced"]),
     )
 
 
@@ -152,4 +159,5 @@ def _total(rows: Iterable[Spent]) -> Spent:
         output_tokens=sum(row.output_tokens for row in rows),
         cached_tokens=sum(row.cached_tokens for row in rows),
         cost_usd=sum(round(row.cost_usd * NANO) for row in rows) / NANO,
+        unpriced_calls=sum(row.unpriced_calls for row in rows),
     )

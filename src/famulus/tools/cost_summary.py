@@ -39,13 +39,18 @@ def build(settings: Settings, services: Services) -> Tool:
         rows = [_row("total", summary.total)]
         rows += [_row(each.name, each) for each in summary.by_day]
         rows += [_row(each.name, each) for each in summary.by_model[:_MOST_MODELS]]
-        return "\n".join(["name usd calls input_tokens cached_tokens output_tokens", *rows])
+        head = "name usd calls input_tokens cached_tokens output_tokens"
+        if summary.total.unpriced_calls:
+            head += " calls_of_unknown_price_not_in_usd"
+        return "\n".join([head, *rows])
 
     return cost_summary
 
 
 def _row(name: str, spent: Spent) -> str:
+    unknown = spent.unpriced_calls
+    usd = "unknown" if unknown and not spent.cost_usd else f"{spent.cost_usd:.6f}"
     return (
-        f"{name} {spent.cost_usd:.6f} {spent.calls} {spent.input_tokens}"
-        f" {spent.cached_tokens} {spent.output_tokens}"
+        f"{name} {usd} {spent.calls} {spent.input_tokens} {spent.cached_tokens}"
+        f" {spent.output_tokens}{f' {unknown}' if unknown else ''}"
     )

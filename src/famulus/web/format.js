@@ -24,12 +24,13 @@ export function bytes(size) {
   return `${(size / 1e6).toFixed(1)} MB`;
 }
 
-/** "1,204 tokens · $0.0031"; empty without usage. */
+/** "1,204 tokens · $0.0031", or "· price unknown" where a call has none; empty without usage. */
 export function usageText(usage) {
   if (!usage) return "";
   const tokens = (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0);
   const parts = tokens ? [`${count.format(tokens)} tokens`] : [];
   if (usage.cost_usd) parts.push(`$${Number(usage.cost_usd).toPrecision(2)}`);
+  if (usage.unpriced_calls) parts.push(usage.cost_usd ? "and more, price unknown" : "price unknown");
   return parts.join(" · ");
 }
 

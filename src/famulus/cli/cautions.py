@@ -1,0 +1,36 @@
+"""What can be meant, but hardly is: said by `config check` and at the start, and stops nothing."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from famulus.core.config import Config
+from famulus.core.loading import Loaded
+from famulus.core.toml import KeyPath, dotted
+from famulus.policy.allowed import allowed_id
+from famulus.state.people import OWNER
+
+
+def cautions(loaded: Loaded) -> list[str]:
+    """A line for each, with its place. The configuration has passed the check."""
+    return [
+        f"{loaded.written.at(path)}{dotted(path)}: {doubt}"
+        for path, doubt in _limits_of_nobody(loaded.config)
+    ]
+
+
+def _limits_of_nobody(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """A person may be in the database alone, which a check does not open."""
+    known = [OWNER]
+    for channel, settings in config.channels.items():
+        known += (f"{channel}:{allowed_id(entry)}" for entry in getattr(settings, "allow", ()))
+    for scope in config.cost.limits:
+        kind, _, name = scope.partition(":")
+        if kind != "person" or name in known:
+            continue
+        near = get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+        yield (
+            ("cost", "limits", scope),
+            f'nobody of the configuration is the person "{name}", so this limit may never hold. '
+            + hint,
+        )
