@@ -294,7 +294,7 @@ def _sound(key: str, value: Any) -> bool:
 
 
 def _guess(schema: Schema) -> str:
-    if isinstance(schema.get("properties"), dict):
+    if "properties" in schema:  # whatever it is, it becomes a table
         return "object"
     if "items" in schema:
         return "array"
