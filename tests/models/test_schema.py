@@ -232,6 +232,7 @@ VALUES = st.recursive(
 @example(schema={"required": [[]]}, dialect="openai")
 @given(schema=VALUES, dialect=st.sampled_from(DIALECTS))
 @example(schema={"additionalProperties": {"properties": None}}, dialect="openai")
+@example(schema={"nullable": True}, dialect="openai")
 def test_whatever_stands_in_a_schema_the_result_is_sound_and_stays_as_it_is(schema, dialect):
     made = cleaned(schema, dialect)
     check(made, dialect)

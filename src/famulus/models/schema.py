@@ -82,7 +82,7 @@ class _Cleaning:
         for key in ("anyOf", "oneOf"):
             choices = [each for each in _list(top.pop(key, ())) if isinstance(each, dict)]
             top = _either(top, [self._merged(each, ()) for each in choices])
-        top = {key: value for key, value in top.items() if key not in ("enum", "const")}
+        top = {key: top[key] for key in top if key not in ("enum", "const", "nullable")}
         made = self._kept(top | {"type": "object"}, ())
         made.pop("nullable", None)
         made.setdefault("properties", {})
