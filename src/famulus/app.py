@@ -20,7 +20,9 @@ from famulus.agent.turn import Agent
 from famulus.core import plugins
 from famulus.core.clock import Clock
 from famulus.core.config import Config
+from famulus.core.errors import ConfigError
 from famulus.core.events import Event, Notified
+from famulus.core.folders import workspace_folder
 from famulus.core.loading import Loaded
 from famulus.core.messages import SessionKey
 from famulus.core.plugins import Services, Unavailable
@@ -57,7 +59,6 @@ from famulus.tools import shell, web_fetch
 if TYPE_CHECKING:
     import aiohttp
 
-WORKSPACE = "workspace"
 """The folder of the home that tools work in."""
 
 _SENDING_SECONDS = 2.0
@@ -154,7 +155,7 @@ async def _build(
     only: str,
 ) -> Assistant:
     config, clock = loaded.config, Clock()
-    workspace = home / WORKSPACE
+    workspace = workspace_of(loaded, home)
     release_templates(workspace)
     if path := sqlite_path(config.storage.url, home):
         stack.enter_context(hold(path))
@@ -190,11 +191,12 @@ async def _build(
     shell_settings = config.plugin_settings("tools", "shell", shell.Settings)
     agent = Agent(
         config.agent,
-        prompt=prompts(config, home),
+        prompt=prompts(loaded, home),
         history=History(
             sessions=sessions,
             messages=messages,
             blobs=blobs,
+            most_messages=config.agent.history_messages,
         ),
         dispatch=Dispatch(
             matching(tools, config.agent.tools_allow, config.agent.tools_deny),
@@ -302,12 +304,28 @@ async def _build(
     )
 
 
-def prompts(config: Config, home: Path) -> Prompt:
-    """Raises `ConfigError` for a folder of prompts that cannot be used."""
+def workspace_of(loaded: Loaded, home: Path) -> Path:
+    """Raises `ConfigError` for a workspace that would hold what tools must not touch."""
+    config = loaded.config
+    kept = {
+        "the configuration": loaded.path,
+        "the database": sqlite_path(config.storage.url, home),
+        "the prompts": home / config.agent.prompts if config.agent.prompts else None,
+    }
+    there = {what: path.absolute() for what, path in kept.items() if path}
+    return workspace_folder(config.agent.workspace, home, kept=there)
+
+
+def prompts(loaded: Loaded, home: Path) -> Prompt:
+    """Raises `ConfigError` for prompts that cannot be used."""
+    settings = loaded.config.agent
+    if settings.system_prompt and settings.prompts:
+        raise ConfigError("stands beside agent.system_prompt. Write that into its base.md instead.")
     return Prompt(
-        name=config.agent.name,
-        workspace=home / WORKSPACE,
-        folder=home / config.agent.prompts if config.agent.prompts else None,
+        name=settings.name,
+        workspace=workspace_of(loaded, home),
+        folder=home / settings.prompts if settings.prompts else None,
+        base=settings.system_prompt,
     )
 
 

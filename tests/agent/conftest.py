@@ -83,6 +83,7 @@ def talk(tmp_path):
                     sessions=sessions,
                     messages=messages,
                     blobs=blobs,
+                    most_messages=settings.history_messages,
                 ),
                 dispatch=Dispatch(
                     tools,

@@ -74,3 +74,45 @@ def test_a_prompt_pack_without_a_base_stops_the_start(tmp_path, content):
         (folder / "base.md").write_text(content)
     with pytest.raises(ConfigError, match=r"agent\.prompts: .*base\.md"):
         prompt(tmp_path, folder)
+
+
+def test_a_template_that_was_deleted_does_not_come_back(tmp_path):
+    workspace = tmp_path / "workspace"
+    release_templates(workspace)
+    (workspace / "SOUL.md").unlink()
+    release_templates(workspace)
+    assert not (workspace / "SOUL.md").exists()
+
+
+@pytest.mark.parametrize("name", ["policies/a.md", "channels/web.md"])
+@pytest.mark.parametrize("content", [b"", b" \n", b"caf\xe9"])
+def test_a_file_of_a_prompt_pack_that_says_nothing_stops_the_start(tmp_path, name, content):
+    folder = tmp_path / "prompts"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / "base.md").write_text("base")
+    (folder / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"agent\.prompts: .*{name}"):
+        prompt(tmp_path, folder)
+
+
+def test_a_file_that_is_cut_off_says_so(tmp_path, caplog):
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "AGENTS.md").write_text("x" * 40_000)
+    text = prompt(tmp_path).system("web")
+    assert text.endswith("x\n[AGENTS.md is cut off here, after 32,768 bytes.]")
+    assert "AGENTS.md bytes=40000" in caplog.text
+
+
+def test_a_linked_file_of_a_prompt_pack_is_read(tmp_path):
+    folder = tmp_path / "prompts"
+    (folder / "policies").mkdir(parents=True)
+    (folder / "base.md").write_text("base")
+    (tmp_path / "shared.md").write_text("Be kind.")
+    (folder / "policies/a.md").symlink_to(tmp_path / "shared.md")
+    assert "Be kind." in prompt(tmp_path, folder).system("web")
+
+
+def test_words_of_the_configuration_take_the_place_of_the_base_prompt(tmp_path):
+    made = Prompt(name="Jeeves", workspace=tmp_path, folder=None, base="You are {name}, a butler.")
+    assert made.system("web") == "You are Jeeves, a butler."

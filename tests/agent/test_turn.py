@@ -333,6 +333,23 @@ async def test_the_window_moves_in_large_steps(talk):
     assert all(request.messages[0].role == "user" for request in model.requests)
 
 
+async def test_the_window_may_be_bounded_by_the_number_of_messages(talk):
+    words = [f"w{n}" for n in range(20)]
+    script = [each for word in words for each in (call(word, id=word), f"said {word}")]
+    model = Scripted(script)
+    async with talk(model, tools=[echo], history_messages=12, compaction=False) as talking:
+        for word in words:
+            await talking.say(f"say {word}")
+    asked = [request.messages for request in model.requests[::2]]
+    assert max(map(len, asked)) == 13
+    starts = [messages[0].text for messages in asked]
+    # One move lets several turns go by, so that prompts keep their beginning meanwhile.
+    assert sum(a != b for a, b in pairwise(starts)) <= 9
+    for messages in asked:
+        assert messages[0].role == "user"
+        _check_pairs(list(messages))
+
+
 async def test_pictures_reach_the_model_with_their_bytes(talk):
     model = Scripted(["a cat"])
     async with talk(model) as talking:

@@ -159,3 +159,14 @@ def test_files_that_come_at_the_same_time_are_not_all_in_memory(serve):
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(upload, range(12))) == [200] * 12
     assert gateway.mebibytes("VmHWM") < 150
+
+
+def test_the_workspace_may_lie_elsewhere(serve, tmp_path):
+    elsewhere = tmp_path / "project"
+    elsewhere.mkdir()
+    (elsewhere / "notes.md").write_text("- buy bread\n")
+    send = serve(FAMULUS_AGENT__WORKSPACE=str(elsewhere))
+    assert send("make a note: buy milk")[0] == 200
+    assert "buy milk" in (elsewhere / "notes.md").read_text()
+    assert [each.name for each in elsewhere.iterdir()] == ["notes.md"]
+    assert not (tmp_path / "workspace").exists()

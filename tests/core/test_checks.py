@@ -39,6 +39,7 @@ MAY_BE_ZERO = {
     ),
     "agent.tools_budget",
     "agent.turn_tokens",
+    "agent.history_messages",
     "agent.turn_cost_usd",
     *(
         f"{section}.{period}_limit_{what}"
@@ -61,6 +62,8 @@ CHECKED_WITH_THE_REST = {
     "agent.model",
     "agent.vision",
     "agent.prompts",
+    "agent.system_prompt",
+    "agent.workspace",
     "router.simple",
     "router.complex",
     "router.tool",

@@ -5,6 +5,7 @@ can cache it: it grows until it is over its budget, then it starts anew with hal
 of what fell out then stands before it.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -80,30 +81,38 @@ class Window(Struct, frozen=True):
 
 
 class History:
-    """Reads windows and writes what a turn said."""
+    """Reads windows and writes what a turn said. A window has at most `most_messages`; 0 is for
+    any number.
+    """
 
-    def __init__(self, *, sessions: Sessions, messages: Messages, blobs: Blobs) -> None:
+    def __init__(
+        self, *, sessions: Sessions, messages: Messages, blobs: Blobs, most_messages: int = 0
+    ) -> None:
         self._sessions = sessions
         self._messages = messages
         self._blobs = blobs
+        self._most_messages = most_messages or sys.maxsize
 
     async def session(self, key: str) -> Session:
         return await self._sessions.find(key) or Session(key=key, person="")
 
     async def window(self, session: Session, most_bytes: int) -> Window:
-        """The window of a session: as it was, or moved where it is larger than `most_bytes`.
+        """The window of a session: as it was, or moved where it is larger than `most_bytes` or
+        has too many messages.
 
-        Then it begins at a user's message half of that back; the newest is kept whatever its size.
+        Then it begins at a user's message half of that back, so no call is parted from its result;
+        the newest is kept whatever its size.
         """
         said = tuple(await self._messages.window(session.key, session.window_start))
         window = Window(session, said, session.window_start)
-        if window.size <= most_bytes:
+        if window.size <= most_bytes and len(said) <= self._most_messages:
             return window
         kept, found = 0, window.start
-        for each in reversed(said):
+        for count, each in enumerate(reversed(said), start=1):
             kept += each.size
             if each.message.role == "user":
-                if found != window.start and kept > most_bytes // 2:
+                full = kept > most_bytes // 2 or count > self._most_messages // 2
+                if found != window.start and full:
                     break
                 found = each.id
         return window.since(found)

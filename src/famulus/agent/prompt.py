@@ -4,6 +4,7 @@ Order: base prompt, `policies/*.md` by name, `channels/<channel>.md`, then the w
 files. What is volatile, such as the time, stands beside the message it belongs to.
 """
 
+import logging
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,16 +22,27 @@ WORKSPACE_FILES = {
 }
 _LARGEST_FILE_BYTES = 32 * 1024
 
+log = logging.getLogger(__name__)
+
 
 class Prompt:
-    """Builds system prompts. `folder` is a prompt pack of the user's, or None for our own."""
+    """Builds system prompts. `folder` is a prompt pack of the user's, or None for our own, and
+    `base` stands in place of our own base prompt. Raises `ConfigError` for a file of the pack that
+    says nothing.
+    """
 
-    def __init__(self, *, name: str, workspace: Path, folder: Path | None) -> None:
+    def __init__(self, *, name: str, workspace: Path, folder: Path | None, base: str = "") -> None:
         self._name = name
         self._workspace = workspace
         self._folder = folder
         self._cache: dict[str, tuple[list[tuple[int, int] | None], str]] = {}
-        self._base = packaged("base.md") if folder is None else _required(folder / "base.md")
+        if folder is None:
+            self._base = base or packaged("base.md")
+            return
+        self._base = _required(folder / "base.md")
+        for place in ("policies", "channels"):
+            for path in sorted((folder / place).glob("*.md")):
+                _required(path)
 
     def system(self, channel: str) -> str:
         """The system prompt for a channel; the same bytes until one of its files changes."""
@@ -53,22 +65,29 @@ class Prompt:
         return paths + [self._workspace / name for name in WORKSPACE_FILES]
 
     def _text(self, path: Path) -> str:
+        is_tools = path.parent == self._workspace
         # A link could lead a tool's file to anything on the machine (CVE-2026-32060).
-        if path.is_symlink() or not path.is_file():
+        if (is_tools and path.is_symlink()) or not path.is_file():
             return ""
-        text = path.read_bytes()[:_LARGEST_FILE_BYTES].decode(errors="replace").strip()
-        if path.parent != self._workspace or not text:
+        data = path.read_bytes()
+        text = data[:_LARGEST_FILE_BYTES].decode(errors="replace").strip()
+        if len(data) > _LARGEST_FILE_BYTES:
+            log.warning("cut off in the prompt path=%s bytes=%d", path, len(data))
+            text += f"\n[{path.name} is cut off here, after {_LARGEST_FILE_BYTES:,} bytes.]"
+        if not is_tools or not text:
             return text
         return "" if text == template(path.name).strip() else f"## {path.name}\n{text}"
 
 
 def release_templates(workspace: Path) -> None:
-    """Put a template of each workspace file where there is none. Never overwrites."""
+    """Put a template of each workspace file into a workspace that is new or empty: one that
+    somebody has deleted does not come back.
+    """
     workspace.mkdir(parents=True, exist_ok=True)
+    if any(workspace.iterdir()):
+        return
     for name in WORKSPACE_FILES:
-        path = workspace / name
-        if not path.exists() and not path.is_symlink():
-            path.write_text(template(name), encoding="utf-8")
+        (workspace / name).write_text(template(name), encoding="utf-8")
 
 
 def template(name: str) -> str:
@@ -104,10 +123,13 @@ def _required(path: Path) -> str:
     except OSError as error:
         raise ConfigError(
             f"agent.prompts: cannot read {path}: {error.strerror}. "
-            "Put a base.md there, or remove the setting."
+            f"Put a {path.name} there, or remove the setting."
         ) from None
     if not text.strip():
-        raise ConfigError(f"agent.prompts: {path} is empty. Write a prompt, or remove the setting.")
+        raise ConfigError(
+            f"agent.prompts: {path} is empty. Write something into it, or remove it"
+            f"{' and the setting' if path.name == 'base.md' else ''}."
+        )
     return text
 
 

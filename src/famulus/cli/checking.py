@@ -13,7 +13,7 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from famulus.agent.deferred import FIND, USE
-from famulus.app import prompts, tool_plugins
+from famulus.app import prompts, tool_plugins, workspace_of
 from famulus.core import plugins
 from famulus.core.clock import Clock
 from famulus.core.config import Config, Limits
@@ -50,8 +50,10 @@ def check_assistant(loaded: Loaded, home: Path) -> None:
     _check_models(loaded)
     _check_tools(config, written)
     _check_channels(config, written)
+    with _at(written, ("agent", "workspace")):
+        workspace_of(loaded, home)
     with _at(written, ("agent", "prompts")):
-        prompts(config, home)
+        prompts(loaded, home)
 
 
 def _check_folder(url: str, home: Path) -> None:

@@ -77,6 +77,14 @@ class Agent(Section, frozen=True):
     history_tokens: Annotated[
         int, doc("Size of the window of past messages in a prompt, in tokens.", ge=500)
     ] = 16_000
+    history_messages: Annotated[
+        int,
+        doc(
+            "Most past messages in a prompt, tool calls and their results counted, whatever their "
+            "size; 0: only `history_tokens` counts.",
+            ge=0,
+        ),
+    ] = 0
     compaction: Annotated[
         bool,
         doc(
@@ -85,4 +93,15 @@ class Agent(Section, frozen=True):
         ),
     ] = True
     announce_compaction: Annotated[bool, doc("Tell the chat when that was done.")] = False
+    system_prompt: Annotated[
+        str,
+        doc("Takes the place of the built-in base prompt; `{name}` in it is the agent's name."),
+    ] = ""
     prompts: Annotated[str, doc("Folder with `base.md`, `policies/` and `channels/`.")] = ""
+    workspace: Annotated[
+        str,
+        doc(
+            "The folder that tools may read and write: absolute, `~/…`, or relative to the home "
+            "folder. It may not hold what Famulus itself lives from.",
+        ),
+    ] = "workspace"
