@@ -248,8 +248,8 @@ async def _build(
         ledger=spending,
         workspace=workspace,
         cancel=lambda session: engine.cancel(session),  # noqa: PLW0108 - it is built below
-        models=lambda: [main.card.name, *config.models],
-        check_model=models.resolve,
+        models=lambda: list(dict.fromkeys([main.card.name, *config.models])),
+        check_model=models.doubt,
         compact=lambda call: agent.compact(
             call.session,
             person=call.person,
@@ -353,12 +353,13 @@ async def build_models(
 ) -> Models:
     """The models of a configuration, and one that is found where it names none."""
     named = configured_model(loaded.config)
+    pair = loaded.config.router.pair and not loaded.config.router.simple
     return Models(
         loaded.config,
         session=session,
         clock=clock,
         environment=loaded.environment,
-        found=None if named else await find_model(loaded.environment),
+        found=None if named else await find_model(loaded.environment, pair=pair),
         budget=budget,
     )
 

@@ -1,6 +1,8 @@
 """`famulus status`: what is set up, and why something is missing."""
 
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
@@ -36,6 +38,37 @@ def test_json_has_what_programs_rely_on(home):
     tools = {tool["name"]: tool for tool in shown["tools"]}
     assert tools["calculator"] == {"name": "calculator", "available": True, "reason": ""}
     assert not (home / "famulus.db").exists()
+
+
+class Ollama(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"models": [{"name": "llama3.2"}]}')
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def ollama(monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ollama) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.server_address[1]}")
+        yield
+        server.shutdown()
+
+
+def test_a_key_and_an_ollama_share_the_work(home, ollama, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    shown = status()
+    assert "models    openai/gpt-5.5 (openai/gpt-5.5)" in shown
+    assert "simple    messages go to ollama/llama3.2" in shown
+    assert json.loads(status("--json"))["simple"] == "ollama/llama3.2"
+    (home / "famulus.toml").write_text("[router]\npair = false\n")
+    assert json.loads(status("--json"))["simple"] == ""
+    (home / "famulus.toml").write_text('[agent]\nmodel = "openai/gpt-5.5"\n')
+    assert json.loads(status("--json"))["simple"] == "", "whoever names a model has chosen"
 
 
 def test_a_tool_that_cannot_work_here_says_why(home, monkeypatch):

@@ -229,6 +229,7 @@ async def _build(stack, config, home, clock):
     def check_model(name):
         if name != "mirror":
             raise FamulusError(f"There is no model {name!r}.")
+        return "A doubt."
 
     async def compact(call):
         return f"{call.session} of {call.person} is condensed."

@@ -93,7 +93,7 @@ async def test_stop_ends_the_running_turn_at_once(chat):
 async def test_model_belongs_to_the_conversation(chat):
     assert "`mirror`" in await chat("/model")
     assert "There is no model 'x'" in await chat("/model x")
-    await chat("/model mirror")
+    assert (await chat("/model mirror")).endswith("uses mirror now. A doubt.")
     assert (await chat.house.sessions.find(await current(chat))).model == "mirror"
     await chat("/model default")
     assert (await chat.house.sessions.find(await current(chat))).model == ""

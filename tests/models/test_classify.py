@@ -34,6 +34,26 @@ def test_under_one_percent_of_hard_messages_go_to_the_simple_model(
     assert leaked / hard < 0.01
 
 
+def test_bold_rules_keep_a_few_words_that_nothing_speaks_against() -> None:
+    bold = compiled(bold=True)
+    for text in ("yes", "what's AXI burst length?", "好的"):
+        assert (class_of(text), classify(text, bold).class_) == ("complex", "simple")
+    for text in (
+        "why?",
+        "list my files",
+        "one two three four five six",
+        "请把会议改到周三下午三点",
+    ):
+        assert classify(text, bold).class_ != "simple"
+
+
+def test_what_bold_rules_cost_is_what_the_documentation_says() -> None:
+    bold = measure(HELD_OUT, compiled(bold=True))
+    assert bold.leaked() == (192, 604)
+    assert bold.right() == (571, 838)
+    assert measure(HELD_OUT, RULES).right() == (706, 838)
+
+
 @pytest.mark.parametrize("language", ["en", "zh", "de", "fr", "es", "ja"])
 def test_most_simple_messages_are_recognised_among_those_held_out(language: str) -> None:
     recognised, simple = measure(HELD_OUT, RULES).recognised(language)

@@ -11,6 +11,7 @@ from famulus.core.config import Agent, Config, Provider
 from famulus.core.errors import ModelUnavailable, RateLimited
 from famulus.core.protocols import Model, Request
 from famulus.core.settings import Seconds, Secret
+from famulus.models.found import Found
 from famulus.models.named import Models
 from famulus.testing.check_model import answer_of, ask, read
 from famulus.testing.fake_openai import FakeOpenAI
@@ -141,9 +142,48 @@ async def test_the_models_of_a_provider_rest_together(
     main = all_.main()
     await answered(main)
     await answered(main)
-    with pytest.raises(ModelUnavailable, match="first did not answer lately"):
-        await read(all_.named("first/other"), ask("Hello"))
+    assert await answered(all_.named("first/other")) == "b"
     assert len(first.journal) == 5
+
+
+async def test_a_chosen_model_has_the_fallbacks_too(
+    first: FakeOpenAI, second: FakeOpenAI, session: aiohttp.ClientSession, clock: Held
+) -> None:
+    providers = {"first": section(first), "second": section(second)}
+    all_ = models(session, clock, "second/c", **providers)
+    first.fail(*[DOWN] * 50)
+    assert await answered(all_.named("first/b")) == "c"
+    second.fail(*[DOWN] * 50)
+    first.forget()
+    clock.time += 60
+    assert await answered(all_.named("second/x")) == "a", "the agent's own model comes last"
+
+
+async def test_without_fallbacks_a_chosen_model_stands_alone(
+    first: FakeOpenAI, second: FakeOpenAI, session: aiohttp.ClientSession, clock: Held
+) -> None:
+    all_ = models(session, clock, first=section(first), second=section(second))
+    second.fail(*[DOWN] * 50)
+    with pytest.raises(ModelUnavailable):
+        await read(all_.named("second/b"), ask("Hello"))
+    assert first.journal == []
+
+
+async def test_two_keys_that_were_found_are_a_chain(
+    first: FakeOpenAI, second: FakeOpenAI, session: aiohttp.ClientSession, clock: Held
+) -> None:
+    providers = {"first": section(first), "second": section(second)}
+    found = Found("first/a", providers["first"], "a key", fallbacks=("second/b",))
+    made = Models(
+        Config(providers=providers),
+        session=lambda: session,
+        clock=clock,
+        environment={},
+        found=found,
+    )
+    first.fail(*[DOWN] * 50)
+    assert await answered(made.main()) == "b"
+    assert await answered(made.named("first/other")) == "b"
 
 
 async def test_without_another_model_a_rest_never_grows(

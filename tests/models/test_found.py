@@ -1,13 +1,20 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
 from anyio.abc import SocketStream
 
+from famulus.cli.local import local
+from famulus.core.config import Config
+from famulus.core.loading import Loaded
 from famulus.models.found import find_model
 from famulus.models.vendors import provider_from
+from famulus.testing.fake_ollama import FakeOllama
+from famulus.testing.fake_openai import FakeOpenAI
+from famulus.testing.fake_vendor import Fault
 
 pytestmark = pytest.mark.anyio
 
@@ -60,17 +67,44 @@ def nobody() -> dict[str, str]:
     ],
 )
 async def test_key_in_the_environment_decides(
-    environment: dict[str, str], model: str, url: str
+    environment: dict[str, str], model: str, url: str, nobody: dict[str, str]
 ) -> None:
-    found = await find_model(environment)
+    found = await find_model(nobody | environment)
     assert (found.model, found.provider.base_url) == (model, url)
     assert found.provider.api_key.reveal() in ("a", "b", "c")
 
 
-async def test_nothing_is_probed_when_there_is_a_key() -> None:
-    async with ollama(ok('{"models": [{"name": "llama3.2"}]}')) as (environment, requests):
-        await find_model(environment | {"OPENAI_API_KEY": "b"})
-    assert requests == []
+TAGS = ok('{"models": [{"name": "llama3.2"}]}')
+
+
+async def test_a_key_and_an_ollama_are_paired() -> None:
+    async with ollama(TAGS) as (environment, requests):
+        found = await find_model(environment | {"OPENAI_API_KEY": "b"})
+    assert (found.model, found.simple) == ("openai/gpt-5.5", "ollama/llama3.2")
+    assert found.fallbacks == ("ollama/llama3.2",)
+    assert len(requests) == 1
+
+
+async def test_nothing_is_probed_beside_a_key_where_they_shall_not_be_paired() -> None:
+    async with ollama(TAGS) as (environment, requests):
+        found = await find_model(environment | {"OPENAI_API_KEY": "b"}, pair=False)
+    assert (found.simple, found.fallbacks, requests) == ("", (), [])
+
+
+@pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "nomic-embed-text"])
+async def test_only_a_local_model_that_talks_is_paired(model: str) -> None:
+    async with ollama(TAGS) as (environment, _):
+        wanted = {"OPENAI_API_KEY": "b", "OLLAMA_MODEL": model}
+        found = await find_model(environment | wanted)
+    assert (found.simple, found.fallbacks) == ("", ())
+
+
+async def test_every_key_makes_a_fallback(nobody: dict[str, str]) -> None:
+    keys = {"OPENROUTER_API_KEY": "c", "ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "b"}
+    found = await find_model(nobody | keys)
+    assert found.model == "anthropic/claude-sonnet-5-5"
+    assert found.fallbacks == ("openai/gpt-5.5", "openrouter/openrouter/auto")
+    assert (await find_model(nobody | {"OPENAI_API_KEY": "b"})).fallbacks == ()
 
 
 async def test_ollama_is_used_without_a_key() -> None:
@@ -127,3 +161,23 @@ async def test_offline_when_nobody_listens(nobody: dict[str, str]) -> None:
 )
 async def test_ollamas_own_variable_is_understood(host: str, url: str) -> None:
     assert provider_from("ollama", {"OLLAMA_HOST": host}).base_url == url
+
+
+async def test_without_any_configuration_simple_messages_cost_nothing(tmp_path: Path) -> None:
+    async with FakeOllama(models=("llama3.2",)) as near, FakeOpenAI() as far:
+        environment = {
+            "OPENAI_API_KEY": far.key,
+            "OPENAI_BASE_URL": far.url,
+            "OPENAI_MODEL": "gpt-5.5",
+            "OLLAMA_HOST": near.url,
+        }
+        loaded = Loaded(config=Config(), path=None, environment=environment)
+        async with local(loaded, tmp_path, show=None) as line:
+            assert (await line.ask("hello")).model == "llama3.2"
+            assert far.journal == []
+            assert (await line.ask("explain the moon")).model.startswith("gpt-5.5")
+            near.fail(Fault(status=400))
+            assert (await line.ask("thanks!")).model.startswith("gpt-5.5")
+            # Nobody's error while any model works.
+            far.fail(*[Fault(status=401)] * 3)
+            assert (await line.ask("explain the sun")).model == "llama3.2"

@@ -235,6 +235,30 @@ def test_local_rule_needs_a_local_model(simple: str) -> None:
         models(agent=Agent(model="claude-x"), router=router).main()
 
 
+@pytest.mark.parametrize(
+    ("name", "doubted"),
+    [
+        ("typo", True),
+        ("work/typo", True),
+        ("mine", False),
+        ("openai/gpt-5.5", False),
+        ("ollama/anything", False),
+    ],
+)
+def test_a_name_that_a_provider_takes_may_still_be_wrong(name: str, doubted: bool) -> None:
+    given = models(providers={"work": PROVIDERS["work"]}, models={"mine": ModelEntry(id="x")})
+    assert bool(given.doubt(name)) == doubted
+
+
+def test_found_local_model_is_routed_to_and_can_keep_what_is_private() -> None:
+    found = Found("openai/gpt-5.5", Provider(type="openai"), "key", simple="ollama/llama3.2")
+    router = Router(rules=(Rule(class_="local", pattern="x"),))
+    made = models(found, router=router)
+    assert isinstance(made.main(), Routed)
+    assert (made.simple, made.kept().card.name) == ("ollama/llama3.2", "ollama/llama3.2")
+    assert made.kept("claude-x").card.name == "ollama/llama3.2"
+
+
 def test_found_model_is_used_when_none_is_configured() -> None:
     found = Found("ollama/llama3.2", Provider(type="ollama", base_url="http://h:1"), "it answers")
     assert models(found).main().card.id == "llama3.2"

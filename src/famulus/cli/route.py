@@ -41,19 +41,22 @@ def command(options: Options, *, text: str, labelled: Path | None, as_json: bool
         raise click.UsageError('Say which message, as in: famulus route "hello"')
     if text == "-":
         text = stdin.read()
-    decision = classify(text, compiled(router.rules))
-    main = configured_model(loaded.config)
-    main = main or asyncio.run(find_model(loaded.environment)).model
-    if not router.simple:
+    decision = classify(text, compiled(router.rules, bold=router.boldness == "bold"))
+    main, simple = configured_model(loaded.config), router.simple
+    if not main:
+        pair = router.pair and not simple
+        found = asyncio.run(find_model(loaded.environment, pair=pair))
+        main, simple = found.model, simple or found.simple
+    if not simple:
         model = router.complex or main
         decision.reasons.append("router.simple is not set, so every message goes to one model")
     elif decision.keep_local:
-        model = router.simple
+        model = simple
     elif router.shadow:
         model = loaded.config.agent.model or main
         decision.reasons.append("router.shadow is on, so the agent's model answers")
     else:
-        by_class = {"simple": router.simple, "tool": router.tool}
+        by_class = {"simple": simple, "tool": router.tool}
         model = by_class.get(decision.class_) or router.complex or main
     answer = {
         "class": decision.class_,
@@ -71,7 +74,7 @@ def command(options: Options, *, text: str, labelled: Path | None, as_json: bool
 
 def _measure(file: Path, router: Router) -> None:
     from famulus.models.classify import compiled  # noqa: PLC0415 - as above
-    from famulus.models.measured import Labelled, measure, table  # noqa: PLC0415 - as above
+    from famulus.models.measured import Labelled, measure, share, table  # noqa: PLC0415 - as above
 
     decode = msgspec.json.Decoder(Labelled).decode
     messages = []
@@ -83,6 +86,7 @@ def _measure(file: Path, router: Router) -> None:
                 f"{file}, line {number}: {error}. Each line is a JSON object such as "
                 '{"text": "hello", "class": "simple"}.'
             ) from None
-    measured = measure(messages, compiled(router.rules))
+    measured = measure(messages, compiled(router.rules, bold=router.boldness == "bold"))
     click.echo(table(measured))
-    click.echo(f"\nA decision took {measured.microseconds:.0f} µs at the median.")
+    click.echo(f"\nDecided as labelled: {share(*measured.right())}.")
+    click.echo(f"A decision took {measured.microseconds:.0f} µs at the median.")

@@ -79,7 +79,9 @@ async def _serve(options: Options, loaded: Loaded) -> None:
             click.echo(f"Famulus is ready: {server.url}")
             if not config.server.password:
                 click.echo(f"Open this once to log in: {server.login_link()}")
-            click.echo(f"Model: {app.model.card.name}. Ctrl-C ends.")
+            simple = app.models.simple
+            beside = f"; simple messages: {simple}" if simple else ""
+            click.echo(f"Model: {app.model.card.name}{beside}. Ctrl-C ends.")
             await stop.wait()
             click.echo("Famulus is shutting down; what does not end now resumes at the next start.")
             # Whoever waits for an answer is still connected to get it.

@@ -41,6 +41,7 @@ class Status(Struct, frozen=True, kw_only=True):
     database: str
     gateway: GatewayState
     models: list[str]
+    simple: str
     channels: list[str]
     prices_date: str
     tools: list[ToolState]
@@ -63,6 +64,7 @@ def command(options: Options, *, as_json: bool) -> None:
         ("database", status.database),
         ("gateway", gateway),
         ("models", ", ".join(status.models)),
+        ("simple", f"messages go to {status.simple}" if status.simple else "no model of their own"),
         ("channels", ", ".join(status.channels)),
         ("prices", f"of {status.prices_date}, unless the configuration says others"),
     ):
@@ -79,6 +81,7 @@ async def _status(options: Options) -> Status:
     # It is only built here, and reads nothing, so the database stays closed.
     database = open_database(loaded.config.storage.url, options.home)
     ledger = Spending(database, clock=Clock(), timezone=day_zone(loaded.config))
+    models, simple = await _models(loaded)
     tools, missing = await build_tools(loaded.config, Clock(), Door(), ledger)
     states = [ToolState(tool.name, available=True) for tool in tools]
     states += [ToolState(name, available=False, reason=why) for name, why in missing.items()]
@@ -88,7 +91,8 @@ async def _status(options: Options) -> Status:
         config=str(loaded.path or ""),
         database=_database(loaded, options),
         gateway=GatewayState(gateway is not None, gateway.url if gateway else ""),
-        models=await _models(loaded),
+        models=models,
+        simple=simple,
         channels=sorted({*OWNED, *loaded.config.channels}),
         prices_date=catalog_date(),
         tools=sorted(states, key=lambda each: each.name),
@@ -105,10 +109,11 @@ def _database(loaded: Loaded, options: Options) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-async def _models(loaded: Loaded) -> list[str]:
-    """The main model first, then the others that are written down."""
+async def _models(loaded: Loaded) -> tuple[list[str], str]:
+    """The main model first, then the others that are written down; and who answers the simple."""
     async with AsyncExitStack() as stack:
         models = await build_models(loaded, Clock(), session=Http(stack).session)
         main = models.main().card
     name = main.name if main.name == main.id else f"{main.name} ({main.provider}/{main.id})"
-    return [name, *(other for other in loaded.config.models if other != main.name)]
+    others = (other for other in loaded.config.models if other != main.name)
+    return [name, *others], models.simple

@@ -207,7 +207,9 @@ class Rule(Section, frozen=True, rename={"class_": "class"}):
 
 
 class Router(Section, frozen=True):
-    """Which model answers which kind of message. Without `simple` there is no routing."""
+    """Which model answers which kind of message. Without `simple`, and with none found for `pair`,
+    there is no routing.
+    """
 
     simple: Annotated[str, doc("Model for simple messages, usually a local one.")] = ""
     complex: Annotated[str, doc("Model for complex messages; empty: the agent's.")] = ""
@@ -215,6 +217,20 @@ class Router(Section, frozen=True):
     local_tools: Annotated[
         tuple[Name, ...], doc("Patterns of the tools that the simple model may use.")
     ] = ("calculator", "current_datetime")
+    pair: Annotated[
+        bool,
+        doc(
+            "Where no model is configured, and there are a key in the environment and an Ollama "
+            "that answers: simple messages go to the latter."
+        ),
+    ] = True
+    boldness: Annotated[
+        Literal["careful", "bold"],
+        doc(
+            "`careful`: only what is recognised as simple goes to the simple model. `bold`: so do "
+            "up to five words that nothing speaks against."
+        ),
+    ] = "careful"
     local_timeout: Annotated[
         Seconds,
         doc("Longest silence of the simple model before the complex one answers instead.", gt=0),

@@ -64,9 +64,9 @@ class Slash:
     """A `Runner` that does the turns of command lanes itself and leaves the others to `inner`.
 
     `cancel` stops a session's turns. `models` are the names that `/model` offers, and
-    `check_model` raises FamulusError for a name that no model has. `compact` condenses the
-    beginning of a conversation and says what came of it. `timezone` is the one that the owner
-    wrote, or empty.
+    `check_model` raises FamulusError for a name that no model can have, and gives what speaks
+    against one that may have none. `compact` condenses the beginning of a conversation and says
+    what came of it. `timezone` is the one that the owner wrote, or empty.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Slash:
         workspace: Path,
         cancel: Callable[[str], Awaitable[Stopped]],
         models: Callable[[], Sequence[str]],
-        check_model: Callable[[str], object],
+        check_model: Callable[[str], str],
         compact: Callable[[Call], Awaitable[str]],
         timezone: str = "",
     ) -> None:
@@ -275,10 +275,10 @@ class Slash:
                 call.session,
             )
         model = "" if call.argument == "default" else call.argument
-        if model:
-            self._check_model(model)
+        doubt = self._check_model(model) if model else ""
         await self._sessions.set_model(call.session, model)
-        return Told(f"This conversation uses {model or 'the default model'} now.", call.session)
+        used = f"This conversation uses {model or 'the default model'} now."
+        return Told(f"{used} {doubt}".strip(), call.session)
 
     async def compact(self, call: Call) -> Told:
         return Told(await self._compact(call), call.session)

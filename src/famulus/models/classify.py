@@ -26,6 +26,8 @@ _ATTEMPTS, _LOCAL_ATTEMPTS = 35_000, 300  # a rule sees 800 characters, a local 
 _SIMPLE_CHARACTERS = 120
 _SIMPLE_WORDS = 16
 _SIMPLE_HAN = 30
+_BOLD_WORDS = 5
+_FEW_WORDS = 0.5
 _SMALL_TALK = 20.0  # every word of it is known, so no other evidence outweighs it
 _WORD = re.compile(r"[^\W\d_]+")
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
@@ -79,10 +81,14 @@ class Rules(Struct, frozen=True):
     shapes: tuple[_Compiled, ...]
     own: tuple[_Compiled, ...]
     local: tuple[_Compiled, ...]
+    bold: bool = False
 
 
-def compiled(own: Iterable[Rule] = ()) -> Rules:
-    """The built-in rules and `own`. Raises `ConfigError` for a wrong or a too slow pattern."""
+def compiled(own: Iterable[Rule] = (), *, bold: bool = False) -> Rules:
+    """The built-in rules and `own`. With `bold`, a few words of which nothing is known are simple.
+
+    Raises `ConfigError` for a wrong or a too slow pattern.
+    """
     mine = [_own(number, rule) for number, rule in enumerate(own)]
     words: dict[str, tuple[str, float]] = {}
     for entry in builtin.WORDS:
@@ -97,6 +103,7 @@ def compiled(own: Iterable[Rule] = ()) -> Rules:
         shapes=_patterns(builtin.SHAPES),
         own=tuple(rule for rule in mine if rule.class_ != "local"),
         local=tuple(rule for rule in mine if rule.class_ == "local"),
+        bold=bold,
     )
 
 
@@ -120,6 +127,8 @@ def classify(text: str, rules: Rules) -> Decision:
         patterns += rules.chinese
     evidence.extend((r.class_, r.weight, r.reason) for r in patterns if r.found(plain))
     evidence.extend(_simple(plain, rules) if _short(plain) else [(builtin.COMPLEX, 4, "long")])
+    if rules.bold and not evidence and _few_words(plain):
+        evidence.append((builtin.SIMPLE, _FEW_WORDS, "a few words that nothing speaks against"))
     return _decided(evidence, local=[r.reason for r in rules.local if r.found(text)])
 
 
@@ -144,6 +153,12 @@ def _short(plain: str) -> bool:
     if len(plain) > _SIMPLE_CHARACTERS or plain.count(" ") >= _SIMPLE_WORDS:
         return False
     return plain.isascii() or len(_HAN.findall(plain)) <= _SIMPLE_HAN
+
+
+def _few_words(plain: str) -> bool:
+    """Up to five words; a word of Chinese or Japanese has two signs."""
+    han = len(_HAN.findall(plain))
+    return len(_HAN.sub(" ", plain).split()) + han / 2 <= _BOLD_WORDS
 
 
 def _simple(plain: str, rules: Rules) -> list[tuple[str, float, str]]:

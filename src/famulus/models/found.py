@@ -1,4 +1,4 @@
-"""The first model, found and not asked for: a key in the environment, an Ollama, or `offline`."""
+"""The models that are found and not asked for: keys in the environment, an Ollama, or `offline`."""
 
 import asyncio
 import re
@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from famulus.core.config import Provider
+from famulus.models.nearby import is_nearby
 from famulus.models.vendors import VENDORS, provider_from
 
 _TIMEOUT_SECONDS = 0.3
@@ -18,26 +20,42 @@ _NO_CHAT_FAMILIES = frozenset({"bert", "nomic-bert"})
 
 
 class Found(Struct, frozen=True):
-    """`model` is `provider/model-id`; `provider` is the section that goes with it."""
+    """`model` is `provider/model-id`; `provider` is the section that goes with it. `fallbacks` are
+    the others that were found, and `simple` is a local one for simple messages.
+    """
 
     model: str
     provider: Provider
     reason: str
+    fallbacks: tuple[str, ...] = ()
+    simple: str = ""
 
 
-async def find_model(environment: Mapping[str, str]) -> Found:
-    """The model to use when `agent.model` is empty. Looks at the network only without any key."""
+async def find_model(environment: Mapping[str, str], *, pair: bool = True) -> Found:
+    """The models to use when the configuration names none. Beside a key it looks for an Ollama only
+    to `pair` the two.
+    """
+    keyed: dict[str, Found] = {}
     for name, vendor in VENDORS.items():
         provider = provider_from(name, environment)
         model = environment.get(vendor.model_variable, "").strip() or vendor.model
-        if provider.api_key and model:
-            return Found(f"{name}/{model}", provider, f"{vendor.key_variable} is set")
+        if provider.api_key and model and vendor.key_variable not in keyed:
+            reason = f"{vendor.key_variable} is set"
+            keyed[vendor.key_variable] = Found(f"{name}/{model}", provider, reason)
+    first, *others = keyed.values() or (None,)
+    if first and not pair:
+        return replace(first, fallbacks=tuple(each.model for each in others if each))
     provider = provider_from("ollama", environment)
     wanted = environment.get("OLLAMA_MODEL", "").strip()
     models = await _ollama_models(provider.base_url)
-    if models:
-        answers = f"Ollama answers at {provider.base_url}"
-        return Found(f"ollama/{wanted or models[0]}", provider, answers)
+    near = f"ollama/{wanted or models[0]}" if models else ""
+    if first:
+        # What is not local is no counterpart of a vendor.
+        simple = near if is_nearby(provider.base_url) and not _NO_CHAT.search(near) else ""
+        fallbacks = (*(each.model for each in others if each), *filter(None, [simple]))
+        return replace(first, fallbacks=fallbacks, simple=simple)
+    if near:
+        return Found(near, provider, f"Ollama answers at {provider.base_url}")
     return Found(
         "offline/offline", Provider(type="offline"), "there is no key and no Ollama with a model"
     )

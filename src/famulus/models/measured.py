@@ -58,6 +58,10 @@ class Measured(msgspec.Struct, frozen=True):
             sum(self.count("simple", each, language) for each in CLASSES),
         )
 
+    def right(self) -> tuple[int, int]:
+        """How many messages were decided as they are labelled, and out of how many."""
+        return sum(self.count(each, each) for each in CLASSES), self.counts.total()
+
 
 def measure(messages: Sequence[Labelled], rules: Rules) -> Measured:
     """Classify each message once."""
@@ -83,10 +87,10 @@ def table(measured: Measured) -> str:
             " · ".join(str(measured.count(label, each, language)) for each in CLASSES)
             for label in CLASSES
         ]
-        cells += [_share(*measured.leaked(language)), _share(*measured.recognised(language))]
+        cells += [share(*measured.leaked(language)), share(*measured.recognised(language))]
         lines.append(f"| {language or 'together'} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _share(part: int, whole: int) -> str:
+def share(part: int, whole: int) -> str:
     return f"{part} of {whole}" + (f" ({100 * part / whole:.1f} %)" if whole else "")

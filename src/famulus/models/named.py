@@ -34,9 +34,9 @@ from famulus.models.catalog import Known, lookup
 from famulus.models.classify import compiled, keeps_local
 from famulus.models.fallback import Fallback
 from famulus.models.found import Found
-from famulus.models.heard import Heard
 from famulus.models.kept import Kept
 from famulus.models.lightened import Lightened
+from famulus.models.listeners import transcriber
 from famulus.models.matched import Matched
 from famulus.models.nearby import is_nearby
 from famulus.models.retried import Retried
@@ -48,8 +48,6 @@ from famulus.models.wires import (
     Resolved,
     Session,
     Wire,
-    can_listen,
-    listening,
     offered,
     plugin,
 )
@@ -59,8 +57,6 @@ from famulus.state.budget import Budget
 _THINKING = ("openrouter", "openai_responses")
 _INPUTS = ("text", "image")
 _SEND_PDF = ("anthropic", "openai", "openai_responses", "openrouter")
-# In the order of preference: the first of which there is a key.
-_LISTENERS = {"groq": "whisper-large-v3-turbo", "openai": "gpt-4o-mini-transcribe"}
 _CONTEXT_TOKENS = 128_000
 _DEAR = Price(input=5.0, output=25.0)  # what the dearer ones of the widely used models cost
 _RUNS_ELSEWHERE = re.compile(r"[:-]cloud$")  # Ollama's names of models it only passes on to
@@ -91,23 +87,25 @@ class Models:
         self._breakers: dict[str, Breaker] = {}
         self._keys: dict[str, Keys] = {}
         self.keeps = keeps_local(config.router.rules)
+        self.simple = config.router.simple or (found.simple if found else "")
+        self._fallbacks = config.agent.fallbacks or (found.fallbacks if found else ())
 
     def main(self) -> Model:
         """The main agent's model, with its fallbacks and the router."""
         router = self._config.router
         name = self._main_name()
         complex_ = self._safe(router.complex or name)
-        if not router.simple:
+        if not self.simple:
             if self.keeps and not complex_.card.local:
                 raise ConfigError(
                     'router.rules has a rule of class "local", but there is no local model to '
                     "keep messages with. Set router.simple to one."
                 )
             return complex_
-        simple = self._matched(self._one(router.simple))
+        simple = self._matched(self._one(self.simple))
         if self.keeps and not simple.card.local:
             raise ConfigError(
-                f'router.rules has a rule of class "local", but router.simple = "{router.simple}" '
+                f'router.rules has a rule of class "local", but router.simple = "{self.simple}" '
                 "does not run on this machine. Name a local model there."
             )
         tool = complex_ if router.tool in ("", complex_.card.name) else self._safe(router.tool)
@@ -115,21 +113,37 @@ class Models:
             simple=simple,
             complex=complex_,
             tool=tool,
-            rules=compiled(router.rules),
+            rules=compiled(router.rules, bold=router.boldness == "bold"),
             local_tools=router.local_tools,
             local_timeout=router.local_timeout,
             shadow=self._safe(name) if router.shadow else None,
         )
 
     def named(self, name: str) -> Model:
-        """The model that `name` stands for. Raises `ConfigError` when it is not known."""
-        return self._matched(self._one(name))
+        """The model that `name` stands for, and behind it the fallbacks, the agent's own model the
+        last of them. Raises `ConfigError` when it is not known.
+        """
+        return self._safe(name, *((self._main_name(),) if self._fallbacks else ()))
+
+    def doubt(self, name: str) -> str:
+        """Why a name may be wrong though a provider takes it; empty when the model is known.
+
+        Raises `ConfigError` when no provider takes it.
+        """
+        resolved = self.resolve(name)
+        type_, id_ = resolved.provider.type, resolved.card.id
+        if name in self._config.models or type_ in ("ollama", "offline") or lookup(type_, id_):
+            return ""
+        return (
+            f"Nothing is known of a model {id_} here, so {resolved.card.provider} is asked for it "
+            "as it stands."
+        )
 
     def kept(self, name: str = "") -> Model:
         """Who answers what a rule keeps on this machine where `name` is chosen, or nobody for an
         empty one: the chosen model if it is local, else the router's, else the agent's.
         """
-        simple, main = self._config.router.simple, self._main_name()
+        simple, main = self.simple, self._main_name()
         for each in filter(None, (name, simple, main)):
             model = self._one(each)
             if model.card.local:
@@ -144,39 +158,7 @@ class Models:
 
     def transcriber(self) -> Transcriber | None:
         """Who listens to recordings, or None where that is off or there is no key for it."""
-        settings = self._config.transcription
-        name = settings.model or self._listener()
-        if not (settings.enabled and name):
-            return None
-        section, _, id_ = name.partition("/")
-        if section == "local" and "local" not in self._config.providers:
-            card = ModelCard(name=name, id=id_, provider=section, local=True)
-            resolved = Resolved(card, Provider(type="local"), ModelEntry())
-        else:
-            resolved = self.resolve(name)
-        type_, entry = resolved.provider.type, resolved.entry
-        if not can_listen(type_):
-            raise ConfigError(
-                f'transcription.model = "{name}" is of a provider of the type {type_}, which '
-                'cannot listen. Name one of the type openai or groq, or "local/NAME".'
-            )
-        if settings.language:
-            written = {"language": settings.language, **entry.parameters}
-            entry = msgspec.structs.replace(entry, parameters=written)
-        model = self._guarded(resolved._replace(entry=entry), find=listening)
-        return Heard(model, max_bytes=settings.max_size)
-
-    def _listener(self) -> str:
-        """The vendor with a key that listens best for its price."""
-        for vendor, model in _LISTENERS.items():
-            known = usable(vendor, self._environment)
-            for section, given in self._config.providers.items():
-                own = type_of(section, given) == vendor and not given.base_url
-                if own and (known or keys_of(given)):
-                    return f"{section}/{model}"
-            if known and vendor not in self._config.providers:
-                return f"{vendor}/{model}"
-        return ""
+        return transcriber(self._config, self._environment, self.resolve, self._guarded)
 
     def _matched(self, model: Model, *, here: bool = False) -> Model:
         """The model, with another one for pictures where it cannot see them; `here` only with a
@@ -279,15 +261,15 @@ class Models:
         names = (id_, f"{section}/{id_}")
         return entry.price or find(self._config.cost.prices, names, patterns=not local)
 
-    def _safe(self, name: str) -> Model:
-        first, fallbacks = self._one(name), self._config.agent.fallbacks
+    def _safe(self, name: str, *last: str) -> Model:
+        first, fallbacks = self._one(name), dict.fromkeys((*self._fallbacks, *last))
         others = [self._one(other) for other in fallbacks if other != name]
         return self._matched(Fallback([first, *others]) if others else first)
 
     def _breaker(self, section: str) -> Breaker:
         if section not in self._breakers:
             # Without another model to go on to, a long rest would only make an outage longer.
-            longest = 600.0 if self._config.agent.fallbacks else 30.0
+            longest = 600.0 if self._fallbacks else 30.0
             self._breakers[section] = Breaker(section, clock=self._clock, longest_seconds=longest)
         return self._breakers[section]
 

@@ -47,6 +47,8 @@ class FakeOllama(FakeVendor):
         self._letters_of_a_token = letters_of_a_token
 
     def beside(self, request: web.Request, raw: bytes) -> web.Response | None:
+        if request.path == "/api/tags":
+            return web.json_response({"models": [{"name": name} for name in self._models]})
         if request.path != "/api/show":
             return None
         model = json.loads(raw)["model"]
