@@ -9,9 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
+from uuid import uuid4
 
+import psycopg
 import pytest
 from hypothesis import settings
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from famulus.policy.sandbox import find_sandbox
 from famulus.testing.own_postgres import OwnPostgres, find_postgres, own_postgres
@@ -105,3 +109,40 @@ def _postgres(lacking: Callable[[str], NoReturn], *, quick: bool) -> Iterator[Ow
         lacking("PostgreSQL is not installed: apt install postgresql")
     with own_postgres(programs, quick=quick) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> str:
+    """The address of a server on which databases may be made."""
+    if given := os.environ.get("FAMULUS_TEST_POSTGRES"):
+        return given
+    own: OwnPostgres = request.getfixturevalue("own_server")
+    return own.address
+
+
+@pytest.fixture
+def new_postgres(postgres_server: str) -> Iterator[Callable[..., str]]:
+    """Makes a database and gives its address; all are dropped after the test."""
+    made: list[str] = []
+
+    with psycopg.connect(postgres_server, autocommit=True) as server:
+
+        def make(encoding: str = "UTF8") -> str:
+            name = f"famulus_{uuid4().hex}"
+            server.execute(
+                sql.SQL("create database {} encoding {} locale 'C' template template0").format(
+                    sql.Identifier(name), sql.Literal(encoding)
+                )
+            )
+            made.append(name)
+            return make_conninfo(postgres_server, dbname=name)
+
+        yield make
+        for name in made:
+            drop = sql.SQL("drop database {} with (force)")
+            server.execute(drop.format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def postgres_url(new_postgres: Callable[..., str]) -> str:
+    return new_postgres()

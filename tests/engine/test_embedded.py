@@ -72,8 +72,8 @@ async def test_a_turn_that_another_worker_took_over_stops_silently(make):
         await running.database.execute("update turn set attempt = attempt + 1")
         goes_on.set()
         await running.engine.drain(5)
-        status, answer = await journal.closed_turn(running.database, accepted.turn_id)
-    assert (status, answer) == ("running", "")
+        place = await journal.place(running.database, accepted.turn_id)
+    assert (place.status, place.answer) == ("running", "")
     assert running.sent == []
 
 
@@ -178,3 +178,19 @@ async def test_a_message_is_answered_though_its_sender_left_while_it_was_stored(
         async with asyncio.timeout(5):
             while "go" not in runner.ran:
                 await asyncio.sleep(0.005)
+
+
+async def test_turns_with_ids_of_an_older_form_are_answered(make):
+    first, second = "test::a:b:one", "test::a:b:two"
+    async with make(Script()) as running:
+        await running.engine.drain(0)
+        for text in ("one", "two"):
+            inbound = message(text, chat="a:b")
+            insert = journal.accept(inbound, lane="test:a:b:1", session="test:a:b:1", now=1.0)
+            await running.database.transaction([insert])
+        await running.database.execute("update turn set id = replace(id, '%3A', ':')")
+    async with make(Script()) as running:
+        for turn in (first, second):
+            answer = await running.engine.answer(turn)
+            assert (answer.text, answer.turn_id) == ("one + two", first)
+    assert [each.id for each in running.sent] == [first]

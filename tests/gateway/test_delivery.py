@@ -15,7 +15,7 @@ from famulus.core.errors import (
     Unreachable,
 )
 from famulus.core.messages import Origin, Outbound, Text
-from famulus.engine import journal
+from famulus.engine import outbox
 from famulus.gateway.delivery import Delivery
 from famulus.store.sqlite import SQLite
 
@@ -132,7 +132,7 @@ class Out:
 
     async def put(self, message):
         now = datetime.now(UTC).timestamp()
-        await self.database.transaction([journal.send(message, now=now)])
+        await self.database.transaction([outbox.send(message, now=now)])
         self.delivery.put(message)
 
     async def state(self, message):

@@ -6,7 +6,7 @@ import pytest
 
 from famulus.core.clock import Clock
 from famulus.core.config import Cost
-from famulus.core.errors import Conflict
+from famulus.core.errors import Conflict, StoreError
 from famulus.core.messages import Usage
 from famulus.state.budget import Budget
 from famulus.state.carrying import Carrying
@@ -85,3 +85,58 @@ async def test_booking_that_nothing_takes_along_is_written_soon(house) -> None:
         while budget.busy:
             await asyncio.sleep(0.001)
     assert await booked(database) == 1
+
+
+async def settled(budget) -> None:
+    async with asyncio.timeout(5):
+        while budget.busy:
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def refusing(house):
+    """A booking of 13 output tokens is refused."""
+    database, _, _ = house
+    await database.execute(
+        "create trigger refuse before insert on spending when new.output_tokens = 13"
+        " begin select raise(abort, 'no such luck'); end"
+    )
+    return house
+
+
+@pytest.mark.anyio
+async def test_booking_that_cannot_be_written_costs_neither_a_turn_nor_other_bookings(
+    refusing,
+) -> None:
+    database, budget, carrying = refusing
+    for tokens in (1, 13, 2):
+        usage = Usage(output_tokens=tokens)
+        budget.book(CALL, Bill(usage=usage, cost_nano=5, outcome="ok"))
+    await carrying.transaction([person("alice")])
+    await settled(budget)
+    assert await database.fetch("select 1 from person where id = 'alice'")
+    rows = await database.fetch("select output_tokens as n from spending order by n")
+    assert [row["n"] for row in rows] == [1, 2]
+
+
+@pytest.mark.anyio
+async def test_transaction_that_cannot_be_written_itself_says_so_and_leaves_the_bookings(
+    house,
+) -> None:
+    database, budget, carrying = house
+    budget.book(CALL, BILL)
+    with pytest.raises(StoreError, match="refused a row"):
+        await carrying.transaction([person("alice"), person("alice")])
+    await settled(budget)
+    assert await booked(database) == 1
+
+
+@pytest.mark.anyio
+async def test_numbers_that_no_column_holds_are_booked_as_the_most_it_does(house) -> None:
+    database, budget, _ = house
+    usage = Usage(input_tokens=2**70, output_tokens=-5, cached_tokens=2**63 - 1)
+    budget.book(CALL, Bill(usage=usage, cost_nano=2**64, outcome="ok"))
+    await settled(budget)
+    (row,) = await database.fetch("select * from spending")
+    assert row["input_tokens"] == row["cached_tokens"] == row["cost_nano"] == 10**15
+    assert row["output_tokens"] == 0

@@ -1,55 +1,16 @@
-"""A real PostgreSQL: the one of FAMULUS_TEST_POSTGRES, or one started for this test process."""
+"""A real PostgreSQL behind a proxy that can fail."""
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from famulus.testing.own_postgres import OwnPostgres
 from famulus.testing.postgres_proxy import PostgresProxy
 
 pytest.register_assert_rewrite("famulus.testing.check_store")
-
-
-@pytest.fixture(scope="session")
-def postgres_server(request: pytest.FixtureRequest) -> str:
-    """The address of a server on which databases may be made."""
-    if given := os.environ.get("FAMULUS_TEST_POSTGRES"):
-        return given
-    own: OwnPostgres = request.getfixturevalue("own_server")
-    return own.address
-
-
-@pytest.fixture
-def new_postgres(postgres_server: str) -> Iterator[Callable[..., str]]:
-    """Makes a database and gives its address; all are dropped after the test."""
-    made: list[str] = []
-
-    with psycopg.connect(postgres_server, autocommit=True) as server:
-
-        def make(encoding: str = "UTF8") -> str:
-            name = f"famulus_{uuid4().hex}"
-            server.execute(
-                sql.SQL("create database {} encoding {} locale 'C' template template0").format(
-                    sql.Identifier(name), sql.Literal(encoding)
-                )
-            )
-            made.append(name)
-            return make_conninfo(postgres_server, dbname=name)
-
-        yield make
-        for name in made:
-            drop = sql.SQL("drop database {} with (force)")
-            server.execute(drop.format(sql.Identifier(name)))
-
-
-@pytest.fixture
-def postgres_url(new_postgres: Callable[..., str]) -> str:
-    return new_postgres()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from famulus.core.config import Storage
 from famulus.core.errors import Conflict
 from famulus.core.messages import File, Inbound, Message, Origin, Outbound, SessionKey, Text
 from famulus.core.workspace import spill
-from famulus.engine import journal
+from famulus.engine import journal, outbox
 from famulus.engine.retention import Retention
 from famulus.engine.turns import Answer
 from famulus.gateway.erasure import Erasure
@@ -109,8 +109,8 @@ class Kept:
             await self.database.transaction(
                 [
                     journal.finish(turn, attempt=1, status=end, answer=answer, now=now),
-                    journal.send(outbound, now=now),
-                    journal.mark(turn, sent),
+                    outbox.send(outbound, now=now),
+                    outbox.mark(turn, sent),
                     *self.messages.added(said, session=session, person="owner", turn=turn, at=now),
                 ]
             )
@@ -194,7 +194,7 @@ async def test_what_is_old_goes_and_the_conversation_and_the_ids_stay(kept):
     assert (await kept.retention.prune()).turns == 0
     kept.clock.ahead = timedelta(days=31 + 365 + 31)
     assert (await kept.keeping().prune()).ids == 1
-    assert await journal.closed_turn(kept.database, old) is None
+    assert await journal.place(kept.database, old) is None
     await kept.erasure.delete(SessionKey("web", "main", "1"))
     assert await kept.holding(CANARY) == set()
 

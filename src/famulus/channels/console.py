@@ -50,20 +50,14 @@ class Console:
 def inbound(
     text: str, *, session: str = "", model: str = "", parts: tuple[Part, ...] = ()
 ) -> Inbound:
-    """A message typed at the terminal. `session` is a whole key, `channel:chat`, or a dialog's id
-    of the terminal's own chat; empty is its current dialog.
+    """A message typed at the terminal. `session` is one that `SessionKey.find` knows, or a dialog's
+    id of the terminal's own chat; empty is its current dialog.
     """
-    channel, chat_id, dialog_id = "console", CHAT, session
-    if ":" in session:
-        channel, _, rest = session.partition(":")
-        chat_id, dialog_id = rest, ""
-        if ":" in rest:
-            key = SessionKey.parse(session)
-            chat_id, dialog_id = key.chat_id, key.dialog_id
+    key = SessionKey.find(session) if ":" in session else SessionKey("console", CHAT, session)
     return Inbound(
-        channel=channel,
-        chat_id=chat_id,
-        dialog_id=dialog_id,
+        channel=key.channel,
+        chat_id=key.chat_id,
+        dialog_id=key.dialog_id,
         sender_id="owner",
         message_id=uuid4().hex,
         parts=(Text(text, Origin.OWNER), *parts),

@@ -148,7 +148,9 @@ class Usage(Struct, frozen=True):
 
 
 class SessionKey(Struct, frozen=True):
-    """`<channel>:<chat_id>:<dialog_id>`. A chat id may hold colons, the other two may not."""
+    """`<channel>:<chat_id>:<dialog_id>`. A chat id may hold colons, the other two may not. An empty
+    dialog stands for the chat's current one.
+    """
 
     channel: str
     chat_id: str
@@ -159,10 +161,21 @@ class SessionKey(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "SessionKey":
-        """Raise ValueError when `text` has fewer than three parts."""
+        """The key of one dialog. Raise ValueError when `text` has fewer than three parts."""
+        key = cls.find(text)
+        if not key.dialog_id:
+            raise ValueError(f"{text!r} is not <channel>:<chat_id>:<dialog_id>")
+        return key
+
+    @classmethod
+    def find(cls, text: str) -> "SessionKey":
+        """What a person writes: a key, or `<channel>:<chat_id>` for the current dialog of a chat. A
+        chat id with colons needs one behind it, `<channel>:<chat_id>:`, as what follows the last
+        one is the dialog. Raise ValueError for anything else.
+        """
         channel, _, rest = text.partition(":")
-        chat_id, _, dialog_id = rest.rpartition(":")
-        if not (channel and chat_id and dialog_id):
+        chat_id, _, dialog_id = rest.rpartition(":") if ":" in rest else (rest, "", "")
+        if not (channel and chat_id):
             raise ValueError(f"{text!r} is not <channel>:<chat_id>:<dialog_id>")
         return cls(channel, chat_id, dialog_id)
 
@@ -195,12 +208,21 @@ class Inbound(Struct, frozen=True, kw_only=True):
 
     @property
     def turn_id(self) -> str:
+        """The same for the same message, and for no other."""
         # Telegram numbers messages per chat, so the chat belongs to the identity.
-        return f"{self.channel}:{self.account}:{self.chat_id}:{self.message_id}"
+        names = (self.channel, self.account, self.chat_id, self.message_id)
+        return ":".join(_escaped(name) for name in names)
 
     @property
     def text(self) -> str:
         return text_of(self.parts)
+
+
+def _escaped(name: str) -> str:
+    """Without the signs that part an id, a `#` before the number of a step included."""
+    if "%" in name or ":" in name or "#" in name:
+        return name.replace("%", "%25").replace(":", "%3A").replace("#", "%23")
+    return name
 
 
 class Outbound(Struct, frozen=True, kw_only=True):

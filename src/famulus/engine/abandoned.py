@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from famulus.core.clock import Clock
 from famulus.core.errors import StoreError
-from famulus.engine import journal
-from famulus.engine.turns import Closing, Superseded, Turn
+from famulus.engine import journal, outbox
+from famulus.engine.fenced import Superseded
+from famulus.engine.turns import Closing, Turn
 from famulus.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,10 @@ async def _stop(
         replace(entry, attempt=attempt, strikes=0),
         database=database,
         clock=clock,
-        inbounds=[entry.inbound, *await journal.joined_inbounds(database, entry.id)],
-        recorded={},
+        taken=[
+            journal.Taken(entry.id, entry.inbound),
+            *await journal.joined(database, entry.id),
+        ],
         emit=lambda _: None,
         send=lambda _: None,
         steer=lambda: (),
@@ -50,4 +53,4 @@ async def _stop(
     )
     await database.transaction([journal.start(entry.id, attempt=attempt, now=now)])
     await turn.finish(close(turn), status="stopped")
-    await database.transaction([journal.mark(entry.id, "expired")])
+    await database.transaction([outbox.mark(entry.id, "expired")])

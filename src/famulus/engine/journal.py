@@ -1,19 +1,18 @@
-"""The tables turn, step, outbox and timer, and the portable SQL on them.
+"""The tables turn and step, and the portable SQL on them.
 
 Every write of a running turn carries the fence: it holds only while the turn is `running` under
-the attempt that makes the write, and touches no row otherwise.
+the attempt that makes the write, and touches no row otherwise. Under its fence a write can be made
+twice and is the same as once, so one whose answer was lost is simply made again.
 """
 
 import hashlib
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from famulus.core.errors import Gone
-from famulus.core.messages import File, Image, Inbound, Outbound
+from famulus.core.messages import File, Image, Inbound
 from famulus.store.database import Database, Row, Statement, statement
 
 # A journal that another format wrote is not replayed (see `Embedded`).
@@ -66,6 +65,22 @@ class Entry(Struct, frozen=True, kw_only=True):
     created: float
 
 
+class Taken(NamedTuple):
+    """A message that a turn answers, and the id of its own row."""
+
+    id: str
+    inbound: Inbound
+
+
+class Place(NamedTuple):
+    """Where a message stands: its session, and status and answer of the turn that took it."""
+
+    session: str
+    turn_id: str
+    status: str
+    answer: str
+
+
 def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
@@ -75,7 +90,6 @@ def decode(payload: str | bytes, kind: type[T]) -> T:
 
 
 _decode_inbound = msgspec.json.Decoder(Inbound).decode
-_decode_outbound = msgspec.json.Decoder(Outbound).decode
 
 _FENCE = "select 1 from turn where id = :turn and attempt = :attempt and status = 'running'"
 
@@ -134,7 +148,7 @@ def start(turn: str, *, attempt: int, now: float) -> Statement:
 def join(turn: str, *, into: str, now: float) -> Statement:
     return statement(
         "update turn set status = 'joined', joined_to = :into, updated = :now"
-        " where id = :turn and status = 'waiting'",
+        " where id = :turn and (status = 'waiting' or status = 'joined' and joined_to = :into)",
         expect=1,
         turn=turn,
         into=into,
@@ -158,12 +172,20 @@ def intend(turn: str, n: int, name: str, *, attempt: int, now: float) -> Stateme
 
 
 def record(
-    turn: str, n: int, name: str, payload: bytes, *, acted: bool, attempt: int, now: float
+    turn: str,
+    n: int,
+    name: str,
+    payload: bytes,
+    *,
+    acted: bool,
+    attempt: int,
+    now: float,
 ) -> list[Statement]:
     """The outcome of a step, over its intent if there is one."""
     status = "acted" if acted else "done"
     if len(payload) <= _LARGE_BYTES:
-        return [_step(turn, n, name, status, payload.decode(), attempt=attempt, now=now)]
+        text = payload.decode()
+        return [_step(turn, n, name, status, text, attempt=attempt, now=now)]
     hash_ = hashlib.sha256(payload).hexdigest()
     return [
         statement(
@@ -185,7 +207,8 @@ def _step(
         "insert into step (turn_id, n, name, status, payload, created)"
         f" select :turn, :n, :name, :status, :payload, :now where exists ({_FENCE})"
         " on conflict (turn_id, n) do update set status = excluded.status,"
-        " payload = excluded.payload where step.status = 'intent'",
+        " payload = excluded.payload where step.status = 'intent'"
+        " or step.status = excluded.status and step.payload = excluded.payload",
         expect=1,
         turn=turn,
         n=n,
@@ -210,32 +233,6 @@ def finish(turn: str, *, attempt: int, status: str, answer: bytes, now: float) -
     )
 
 
-def send(outbound: Outbound, *, now: float) -> Statement:
-    return statement(
-        "insert into outbox (id, turn_id, channel, chat_id, payload, status, not_before, expires,"
-        " created) values (:id, :turn, :channel, :chat, :payload, 'pending', :now, :expires, :now)"
-        " on conflict (id) do nothing",
-        id=outbound.id,
-        turn=outbound.turn_id,
-        channel=outbound.channel,
-        chat=outbound.chat_id,
-        payload=encode(outbound).decode(),
-        expires=outbound.expires_at.timestamp(),
-        now=now,
-    )
-
-
-def mark(outbound_id: str, status: str, *, receipt: str = "") -> Statement:
-    """Note where a reply stands: `sending`, `sent`, `pending` again, `expired` or `failed`."""
-    return statement(
-        "update outbox set status = :status, receipt = :receipt,"
-        " attempts = attempts + case when :status = 'sending' then 1 else 0 end where id = :id",
-        id=outbound_id,
-        status=status,
-        receipt=receipt,
-    )
-
-
 def start_over(turn: str, *, attempt: int) -> list[Statement]:
     """Forget what was done, so that the turn begins again from its input in today's format."""
     return [
@@ -249,23 +246,6 @@ def start_over(turn: str, *, attempt: int) -> list[Statement]:
         ),
         statement("delete from step where turn_id = :turn", turn=turn),
     ]
-
-
-def set_timer(timer: str, due: datetime, inbound: Inbound) -> Statement:
-    return statement(
-        "insert into timer (id, due, inbound) values (:id, :due, :inbound)"
-        " on conflict (id) do update set due = excluded.due, inbound = excluded.inbound",
-        id=timer,
-        due=due.timestamp(),
-        inbound=encode(inbound).decode(),
-    )
-
-
-def clear_timer(timer: str, *, due: float | None = None) -> Statement:
-    """With `due`: only if it still stands for that moment, and exactly one caller succeeds."""
-    if due is None:
-        return statement("delete from timer where id = :id", id=timer)
-    return statement("delete from timer where id = :id and due = :due", expect=1, id=timer, due=due)
 
 
 def entry(
@@ -303,6 +283,19 @@ async def open_turns(database: Database, channel: str = "") -> list[Entry]:
     return [_entry(row) for row in rows]
 
 
+async def open_ids(database: Database) -> list[str]:
+    rows = await database.fetch(
+        "select id from turn where status in ('waiting', 'running') order by seq"
+    )
+    return [row["id"] for row in rows]
+
+
+async def open_in_lane(database: Database, lane: str) -> list[Entry]:
+    """What waits or runs in one lane, oldest first."""
+    rows = await database.fetch(f"{_ENTRY} and lane = :lane order by seq", lane=lane)
+    return [_entry(row) for row in rows]
+
+
 async def open_turn(database: Database, turn: str) -> Entry | None:
     """The row of one turn, or None when it is over."""
     rows = await database.fetch(f"{_ENTRY} and id = :turn", turn=turn)
@@ -325,11 +318,12 @@ def _entry(row: Row) -> Entry:
     )
 
 
-async def joined_inbounds(database: Database, turn: str) -> list[Inbound]:
+async def joined(database: Database, turn: str) -> list[Taken]:
+    """The messages that joined a turn, oldest first."""
     rows = await database.fetch(
-        "select inbound from turn where joined_to = :turn order by seq", turn=turn
+        "select id, inbound from turn where joined_to = :turn order by seq", turn=turn
     )
-    return [_decode_inbound(row["inbound"]) for row in rows]
+    return [Taken(row["id"], _decode_inbound(row["inbound"])) for row in rows]
 
 
 async def steps(database: Database, turn: str) -> dict[int, Recorded]:
@@ -349,52 +343,33 @@ async def steps(database: Database, turn: str) -> dict[int, Recorded]:
     }
 
 
-async def open_outbox(database: Database, channel: str = "") -> list[Outbound]:
-    """Replies that may not have been delivered, oldest first; all of them, or one channel's."""
+async def place(database: Database, turn: str) -> Place | None:
+    """Where a message stands; None if it is unknown."""
     rows = await database.fetch(
-        "select payload from outbox where status in ('pending', 'sending')"
-        " and (channel = :name or :name = '') order by created, id",
-        name=channel,
-    )
-    return [_decode_outbound(row["payload"]) for row in rows]
-
-
-async def reply_to(database: Database, turn: str) -> Outbound | None:
-    """The final reply of a turn, or of the one it joined; None while there is none."""
-    rows = await database.fetch(
-        "select o.payload from turn t join outbox o"
-        " on o.id = case when t.joined_to <> '' then t.joined_to else t.id end where t.id = :turn",
-        turn=turn,
-    )
-    return _decode_outbound(rows[0]["payload"]) if rows else None
-
-
-async def due_timers(database: Database, now: float) -> Sequence[tuple[str, float, Inbound]]:
-    rows = await database.fetch(
-        "select id, due, inbound from timer where due <= :now order by due limit 100", now=now
-    )
-    return [(row["id"], row["due"], _decode_inbound(row["inbound"])) for row in rows]
-
-
-async def next_timer(database: Database) -> float | None:
-    """When the next timer is due, in seconds since 1970."""
-    (row,) = await database.fetch("select min(due) as due from timer")
-    due: float | None = row["due"]
-    return due
-
-
-async def closed_turn(database: Database, turn: str) -> tuple[str, str] | None:
-    """Status and answer of a turn, of the one it joined if it did; None if it is unknown."""
-    rows = await database.fetch(
-        "select coalesce(j.status, t.status) as status, coalesce(j.answer, t.answer) as answer"
+        "select t.session, coalesce(j.id, t.id) as id, coalesce(j.status, t.status) as status,"
+        " coalesce(j.answer, t.answer) as answer"
         " from turn t left join turn j on j.id = t.joined_to and t.joined_to <> ''"
         " where t.id = :turn",
         turn=turn,
     )
-    return (rows[0]["status"], rows[0]["answer"]) if rows else None
+    if not rows:
+        return None
+    (row,) = rows
+    return Place(row["session"], row["id"], row["status"], row["answer"])
 
 
 async def forgotten(database: Database, turn: str) -> bool:
     """Whether a turn ended so long ago, or was so deleted, that only its id is left."""
-    closed = await closed_turn(database, turn)
-    return closed is not None and closed[0] not in OPEN and not closed[1]
+    found = await place(database, turn)
+    return found is not None and found.status not in OPEN and not found.answer
+
+
+async def has_ended(database: Database, turn: str, *, attempt: int, status: str) -> bool:
+    """Whether that attempt has ended the turn that way."""
+    rows = await database.fetch(
+        "select 1 from turn where id = :turn and attempt = :attempt and status = :status",
+        turn=turn,
+        attempt=attempt,
+        status=status,
+    )
+    return bool(rows)

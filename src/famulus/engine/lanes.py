@@ -6,7 +6,7 @@ start before anyone gets a second one, within the slots for all and the slots fo
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from famulus.engine.journal import Entry
@@ -26,6 +26,14 @@ class Lane:
     turn: Turn | None = None
     task: asyncio.Task[None] | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def refill(self, before: Sequence[Entry], rows: Sequence[Entry]) -> None:
+        """Line up `rows`, as they were read from the database, in place of what was there `before`;
+        what has come since then stays.
+        """
+        gone = {each.id for each in (*before, *rows)}
+        since = [each for each in self.waiting if each.id not in gone]
+        self.waiting = deque(sorted([*rows, *since], key=lambda each: each.seq))
 
     @property
     def urgent(self) -> bool:

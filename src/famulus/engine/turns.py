@@ -8,33 +8,28 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from famulus.core.clock import Clock
-from famulus.core.errors import Conflict, StoreFull, StoreUnavailable
 from famulus.core.events import Event
 from famulus.core.messages import Inbound, Message, Outbound, Part, Usage, text_of
 from famulus.core.protocols import Accepted, Replay
-from famulus.engine import journal
+from famulus.engine import journal, outbox
+from famulus.engine.fenced import Fenced
 from famulus.store.database import Database, Statement
 
 T = TypeVar("T")
-
-# A full disk or a database that went away is waited for: what was done is not done again.
-_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-class Superseded(Exception):
-    """Another worker owns the turn now; whoever sees this stops without a word."""
 
 
 class Diverged(Exception):
     """The journal does not fit what the run asks for, so the turn cannot be continued."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a turn ended. `quiet`: the user was told by another message already. `failed`: what
-    was asked for was not done, and the text says why.
+    was asked for was not done, and the text says why. `turn_id` is filled in for whoever waits:
+    the turn that answered, which may be one that the message joined.
     """
 
     parts: tuple[Part, ...]
@@ -42,6 +37,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     quiet: bool = False
     failed: bool = False
+    turn_id: str = ""
 
     @property
     def text(self) -> str:
@@ -78,11 +74,10 @@ class Turn:
         *,
         database: Database,
         clock: Clock,
-        inbounds: Sequence[Inbound],
-        recorded: dict[int, journal.Recorded],
+        taken: Sequence[journal.Taken],
         emit: Callable[[Event], None],
         send: Callable[[Outbound], None],
-        steer: Callable[[], Sequence[Inbound]],
+        steer: Callable[[], Sequence[journal.Taken]],
         outbox_expiry_seconds: float,
     ) -> None:
         self.id = entry.id
@@ -90,7 +85,8 @@ class Turn:
         self.person = entry.person
         self.lane = entry.lane
         self.attempt = entry.attempt
-        self.inbounds = list(inbounds)
+        self.ids = [each.id for each in taken]
+        self.inbounds = [each.inbound for each in taken]
         self.record: list[Message] = []
         self.clock = clock
         self.emit = emit
@@ -99,17 +95,28 @@ class Turn:
         self.outbox: list[Outbound] = []
         self._send = send
         self._database = database
-        self._recorded = recorded
+        self._recorded: dict[int, journal.Recorded] = {}
         self._steer = steer
         self._expiry = timedelta(seconds=outbox_expiry_seconds)
         self._next = 0
         self._held: list[Statement] = []
+        self._joins: list[Statement] = []
         self._strikes = entry.strikes
+        self._fenced = Fenced(database, entry.id, attempt=entry.attempt, clock=clock)
 
     @property
     def inbound(self) -> Inbound:
         """The message that opened the turn."""
         return self.inbounds[0]
+
+    @property
+    def acted(self) -> bool:
+        """Whether an earlier run did something that may not be repeated."""
+        return any(step.acted for step in self._recorded.values())
+
+    async def recall(self) -> None:
+        """Read what earlier runs have recorded."""
+        self._recorded = await journal.steps(self._database, self.id)
 
     def reserve(self, count: int) -> range:
         """Step numbers for calls that run side by side, in the order of the list."""
@@ -146,10 +153,14 @@ class Turn:
             value = unknown
         else:
             if replay is Replay.UNSAFE:
-                await self._write(
-                    [journal.intend(self.id, n, name, attempt=self.attempt, now=self._now())],
-                    durable=True,
+                intent = journal.intend(
+                    self.id,
+                    n,
+                    name,
+                    attempt=self.attempt,
+                    now=self._now(),
                 )
+                await self._write([intent], durable=True)
             value = await run(f"{self.id}#{n}")
         outcome = self._outcome(n, name, value, acted=replay is Replay.UNSAFE)
         if last(value):
@@ -184,14 +195,20 @@ class Turn:
             return ()
         n = self.reserve(1)[0]
         self.join(arrived)
-        await self._write(self._outcome(n, "steered", arrived))
-        return arrived
+        inbounds = [each.inbound for each in arrived]
+        await self._write(self._outcome(n, "steered", inbounds))
+        return inbounds
 
-    def join(self, arrived: Sequence[Inbound]) -> None:
+    def join(self, arrived: Sequence[journal.Taken]) -> None:
         """Take messages into this turn, with its next write."""
         now = self._now()
-        self._held += [journal.join(each.turn_id, into=self.id, now=now) for each in arrived]
-        self.inbounds += arrived
+        self._joins += [journal.join(each.id, into=self.id, now=now) for each in arrived]
+        self.ids += [each.id for each in arrived]
+        self.inbounds += [each.inbound for each in arrived]
+
+    def let_go(self) -> None:
+        """Give up what is not written yet, but for the messages that joined."""
+        self._held.clear()
 
     async def reply(self, parts: Sequence[Part]) -> None:
         """Send something before the end of the turn; once, whatever happens."""
@@ -200,7 +217,7 @@ class Turn:
             return
         outbound = self._outbound(f"{self.id}#{n}", Answer(parts=tuple(parts)))
         await self._write(
-            [journal.send(outbound, now=self._now()), *self._outcome(n, "reply", value=True)],
+            [outbox.send(outbound, now=self._now()), *self._outcome(n, "reply", value=True)],
             durable=True,
         )
         self.outbox.append(outbound)
@@ -226,11 +243,12 @@ class Turn:
                     now=now,
                 ),
                 *closing.statements,
-                journal.send(outbound, now=now),
+                outbox.send(outbound, now=now),
             ],
             durable=True,
+            ends=status,
         )
-        self.answer = answer
+        self.answer = msgspec.structs.replace(answer, turn_id=self.id)
         self.outbox.append(outbound)
         self._send(outbound)
 
@@ -256,26 +274,33 @@ class Turn:
     def _outcome(self, n: int, name: str, value: Any, *, acted: bool = False) -> list[Statement]:
         payload = journal.encode(value)
         return journal.record(
-            self.id, n, name, payload, acted=acted, attempt=self.attempt, now=self._now()
+            self.id,
+            n,
+            name,
+            payload,
+            acted=acted,
+            attempt=self.attempt,
+            now=self._now(),
         )
 
-    async def _write(self, statements: list[Statement], *, durable: bool = False) -> None:
+    async def _write(
+        self, statements: list[Statement], *, durable: bool = False, ends: str = ""
+    ) -> None:
+        """Write, with what is held. `ends` is the status with which it ends the turn."""
         # Taken before the first await: steps that run side by side must not write it twice.
-        written, self._held = [*self._held, *statements], []
+        joins, self._joins = self._joins, []
+        held, self._held = self._held, []
+        written = [*joins, *held, *statements]
         if self._strikes > 1:
             written.insert(0, journal.progress(self.id, attempt=self.attempt))
             self._strikes = 0
-        tries = 0
-        while True:
-            try:
-                await self._database.transaction(written, durable=durable)
-            except Conflict:
-                raise Superseded(self.id) from None
-            except (StoreFull, StoreUnavailable):
-                await self.clock.sleep(_RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)])
-                tries += 1
-            else:
-                return
+        try:
+            await self._fenced.write(written, durable=durable, ends=ends)
+        except BaseException:
+            # It belongs to the next write then, also if it was done: twice is the same as once.
+            self._joins[:0] = joins
+            self._held[:0] = held
+            raise
 
     def _now(self) -> float:
         return self.clock.now().timestamp()
@@ -302,7 +327,9 @@ class Engine(Protocol):
         """
 
     async def answer(self, turn_id: str) -> Answer:
-        """Wait for the end of a turn (or of the one it joined). Raises KeyError if unknown."""
+        """Wait for the end of a turn (or of the one it joined). Raises KeyError if unknown, and
+        StoreError when a database that fails leaves open when that will be.
+        """
 
     async def cancel(self, lane: str) -> Stopped:
         """Stop the lane's running turn and clear its queue; the stopped turn still answers."""

@@ -15,7 +15,7 @@ from famulus.core.errors import ChannelError, SendLater, SendRejected, StoreErro
 from famulus.core.logs import correlation
 from famulus.core.messages import Outbound
 from famulus.core.protocols import Channel, Watcher
-from famulus.engine import journal
+from famulus.engine import outbox
 from famulus.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Delivery:
     async def run(self, channel: str = "") -> None:
         """Send until cancelled; what an earlier process left too, all of it or one channel's."""
         async with asyncio.TaskGroup() as group:
-            for outbound in await journal.open_outbox(self._database, channel):
+            for outbound in await outbox.open_replies(self._database, channel):
                 self.put(outbound)
             self._group = group
             try:
@@ -212,4 +212,4 @@ class Delivery:
             return await channel.send(outbound)
 
     async def _mark(self, outbound: Outbound, status: str, *, receipt: str = "") -> None:
-        await self._database.transaction([journal.mark(outbound.id, status, receipt=receipt)])
+        await self._database.transaction([outbox.mark(outbound.id, status, receipt=receipt)])

@@ -11,7 +11,7 @@ from famulus.channels.web import Feed, Frame, Web
 from famulus.core.config import Limits
 from famulus.core.errors import Invalid
 from famulus.core.messages import SessionKey
-from famulus.engine import journal
+from famulus.engine import journal, outbox
 from famulus.engine.turns import Engine
 from famulus.gateway.decoding import decode
 from famulus.gateway.erasure import Erasure
@@ -156,7 +156,7 @@ class Client:
         if accepted.duplicate:
             # Whoever asks again did not see the answer. One that this client was sent already, or
             # is still to come, is not repeated.
-            reply = await journal.reply_to(self._desk.database, accepted.turn_id)
+            reply = await outbox.reply_to(self._desk.database, accepted.turn_id)
             if reply:
                 self._feed.put(self._desk.channel.reply(reply))
             elif await journal.forgotten(self._desk.database, accepted.turn_id):

@@ -10,7 +10,7 @@ from contextlib import suppress
 import msgspec
 
 from famulus.core.config import Limits
-from famulus.core.errors import ConfigError, Invalid, TooLarge
+from famulus.core.errors import ConfigError, Invalid, StoreError, TooLarge
 from famulus.core.logs import correlation
 from famulus.core.messages import File, Image, Inbound, Origin, Part, SessionKey, Text
 from famulus.core.protocols import Accepted
@@ -83,7 +83,8 @@ class Gate:
             accepted.duplicate,
         )
         if command:
-            with suppress(TimeoutError):
+            # Accepted it is, also when nobody knows how long it takes.
+            with suppress(TimeoutError, StoreError):
                 async with asyncio.timeout(_COMMAND_SECONDS):
                     await self._engine.answer(accepted.turn_id)
         return accepted
@@ -107,8 +108,9 @@ class Gate:
                 self._check_model(inbound.model)
             except ConfigError as error:
                 raise Invalid(str(error)) from None
-        if ":" in inbound.dialog_id:
-            raise Invalid("The dialog's id must not hold a colon.")
+        dialog = inbound.dialog_id
+        if ":" in dialog or len(dialog) > 200 or not dialog.isprintable():
+            raise Invalid("The dialog's id must be up to 200 printable characters but colons.")
 
 
 def _said_by(origin: Origin, part: Part) -> Part:

@@ -79,14 +79,10 @@ class Incoming:
 
 
 def session_key(session_id: str) -> SessionKey:
-    """`<channel>:<chat>:<dialog>`, or `<channel>:<chat>` with an empty dialog for the current one.
-
-    Raises `Invalid`.
-    """
+    """See `SessionKey.find`. Raises `Invalid`."""
     try:
-        return SessionKey.parse(session_id)
+        return SessionKey.find(session_id)
     except ValueError:
-        channel, _, chat_id = session_id.partition(":")
-    if not (channel and chat_id):
-        raise Invalid(f"{session_id[:200]!r} is not a session: <channel>:<chat_id>:<dialog_id>")
-    return SessionKey(channel, chat_id, "")
+        raise Invalid(
+            f"{session_id[:200]!r} is not a session: <channel>:<chat_id>:<dialog_id>"
+        ) from None

@@ -120,7 +120,7 @@ class Rest:
         return answer(
             {
                 "reply": reply.text,
-                "turn_id": accepted.turn_id,
+                "turn_id": reply.turn_id,
                 "session_id": accepted.session,
                 "model": reply.model,
                 "usage": reply.usage,

@@ -268,7 +268,14 @@ class Budget:
                     return
                 await self._clock.sleep(_RETRY_SECONDS)
             except StoreError as error:
-                log.error("spending was not written n=%d error=%s", len(statements), error)
+                if len(entries) + len(riders) == 1:
+                    log.error("a call cannot be booked error=%s", error)
+                    return
+                # Only one of them need be at fault.
+                for rider in riders:
+                    await self._commit([], [rider])
+                for entry in entries:
+                    await self._commit([entry], [])
                 return
             else:
                 break

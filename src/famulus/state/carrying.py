@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Self
 
+from famulus.core.errors import Conflict, StoreError, StoreFull, StoreUnavailable
 from famulus.state.budget import Budget
 from famulus.store.database import Database, Hit, Result, Row, Statement, Value
 
@@ -10,7 +11,8 @@ from famulus.store.database import Database, Hit, Result, Row, Statement, Value
 class Carrying:
     """A `Database` whose transactions also write what a budget has booked and not yet written.
 
-    A transaction that fails leaves that to the next one, or to the budget itself.
+    A transaction that fails leaves that to the budget itself. It never fails for the sake of what
+    it takes along.
     """
 
     def __init__(self, database: Database, budget: Budget) -> None:
@@ -25,6 +27,12 @@ class Carrying:
             return await self._database.transaction(statements, durable=durable)
         try:
             results = await self._database.transaction([*statements, *riders], durable=durable)
+        except (Conflict, StoreFull, StoreUnavailable):
+            self._budget.give_back(riders)
+            raise
+        except StoreError:
+            self._budget.give_back(riders)
+            return await self._database.transaction(statements, durable=durable)
         except BaseException:
             self._budget.give_back(riders)
             raise

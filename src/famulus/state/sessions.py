@@ -1,12 +1,13 @@
 """Sessions: the dialogs of a chat. A chat has one current dialog; a dialog belongs to a person."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
 
 from famulus.core.clock import Clock
-from famulus.core.errors import Invalid
+from famulus.core.errors import Conflict, Invalid
 from famulus.core.messages import Message, SessionKey
 from famulus.state.blobs import released
 from famulus.state.messages import decoded
@@ -52,48 +53,49 @@ class Sessions:
         self._known: dict[str, Session] = {}
 
     async def current(self, channel: str, chat_id: str, person: str) -> SessionKey:
-        """The chat's current dialog, made if the chat is new."""
+        """The chat's current dialog, made if the chat is new: one, however many ask at once."""
         chat = (channel, chat_id)
-        dialog = self._current.get(chat)
-        if dialog is None:
+        while (dialog := self._current.get(chat)) is None:
             rows = await self._database.fetch(
                 "select dialog_id from chat where channel = :channel and chat_id = :chat",
                 channel=channel,
                 chat=chat_id,
             )
-            if not rows:
-                return await self.create(channel, chat_id, person)
-            dialog = self._current[chat] = rows[0]["dialog_id"]
+            if rows:
+                self._current.setdefault(chat, rows[0]["dialog_id"])
+                continue
+            key = SessionKey(channel, chat_id, await self.next_dialog(channel, chat_id))
+            first = "on conflict (channel, chat_id) do nothing"
+            # Whoever came first has made it, if we have not.
+            with suppress(Conflict):
+                await self._make(key, person, "", _pointing(key, first, expect=1))
         return SessionKey(channel, chat_id, dialog)
 
     async def create(
         self, channel: str, chat_id: str, person: str, *, title: str = ""
     ) -> SessionKey:
         """Add a dialog to a chat and make it the current one."""
-        key = SessionKey(channel, chat_id, await self.next_dialog(channel, chat_id))
-        await self.ensure(key, person, title=title)
-        await self.switch(key)
-        return key
+        while True:
+            key = SessionKey(channel, chat_id, await self.next_dialog(channel, chat_id))
+            with suppress(Conflict):
+                await self._make(key, person, title, _pointing(key), expect=1)
+                return key
 
-    async def next_dialog(self, channel: str, chat_id: str) -> str:
-        """The number of a chat's next dialog."""
-        rows = await self._database.fetch(
-            "select dialog_id from session where channel = :channel and chat_id = :chat",
-            channel=channel,
-            chat=chat_id,
-        )
-        numbers = [int(row["dialog_id"]) for row in rows if row["dialog_id"].isdigit()]
-        return str(max(numbers, default=0) + 1)
-
-    async def ensure(self, key: SessionKey, person: str, *, title: str = "") -> Session:
-        """The session of `key`, made if it is new."""
-        if session := await self.find(str(key)):
-            return session
+    async def _make(
+        self,
+        key: SessionKey,
+        person: str,
+        title: str,
+        *beside: Statement,
+        expect: int | None = None,
+    ) -> None:
+        """Insert a session, if it is not there, and do `beside` in the same transaction."""
         now = self._clock.now().timestamp()
-        await self._database.execute(
+        insert = statement(
             "insert into session (key, channel, chat_id, dialog_id, person, title, created,"
             " updated) values (:key, :channel, :chat, :dialog, :person, :title, :now, :now)"
             " on conflict (key) do nothing",
+            expect=expect,
             key=str(key),
             channel=key.channel,
             chat=key.chat_id,
@@ -102,8 +104,30 @@ class Sessions:
             title=title,
             now=now,
         )
-        session = Session(key=str(key), person=person, title=title, created=now, updated=now)
-        return self._remember(session)
+        result, *_ = await self._database.transaction([insert, *beside])
+        if beside:
+            self._current[key.channel, key.chat_id] = key.dialog_id
+        if result.touched:
+            self._remember(
+                Session(key=str(key), person=person, title=title, created=now, updated=now)
+            )
+
+    async def next_dialog(self, channel: str, chat_id: str) -> str:
+        """The number of a chat's next dialog."""
+        rows = await self._database.fetch(
+            "select dialog_id from session where channel = :channel and chat_id = :chat",
+            channel=channel,
+            chat=chat_id,
+        )
+        numbers = [int(row["dialog_id"]) for row in rows if row["dialog_id"].isdecimal()]
+        return str(max(numbers, default=0) + 1)
+
+    async def ensure(self, key: SessionKey, person: str, *, title: str = "") -> Session:
+        """The session of `key`, made if it is new."""
+        if session := await self.find(str(key)):
+            return session
+        await self._make(key, person, title)
+        return await self.find(str(key)) or Session(key=str(key), person=person, title=title)
 
     async def find(self, key: str) -> Session | None:
         if key in self._known:
@@ -141,13 +165,7 @@ class Sessions:
 
     async def switch(self, key: SessionKey) -> None:
         """Make a dialog its chat's current one."""
-        await self._database.execute(
-            "insert into chat (channel, chat_id, dialog_id) values (:channel, :chat, :dialog)"
-            " on conflict (channel, chat_id) do update set dialog_id = excluded.dialog_id",
-            channel=key.channel,
-            chat=key.chat_id,
-            dialog=key.dialog_id,
-        )
+        await self._database.transaction([_pointing(key)])
         self._current[key.channel, key.chat_id] = key.dialog_id
 
     async def rename(self, key: str, title: str) -> None:
@@ -260,6 +278,23 @@ class Sessions:
             self._known.clear()
         self._known[session.key] = session
         return session
+
+
+def _pointing(
+    key: SessionKey,
+    otherwise: str = "on conflict (channel, chat_id) do update set dialog_id = excluded.dialog_id",
+    *,
+    expect: int | None = None,
+) -> Statement:
+    """Make a dialog its chat's current one; `otherwise` is for a chat that has one already."""
+    return statement(
+        "insert into chat (channel, chat_id, dialog_id) values (:channel, :chat, :dialog)"
+        f" {otherwise}",
+        expect=expect,
+        channel=key.channel,
+        chat=key.chat_id,
+        dialog=key.dialog_id,
+    )
 
 
 def _session(row: Row) -> Session:

@@ -46,6 +46,9 @@ class Bill(Struct, frozen=True, kw_only=True):
     estimated: bool = False
 
 
+# Nine thousand calls of this size can be summed up in 64 bits.
+_MOST = 10**15
+
 _INSERT = (
     "insert into spending (id, at, day, session, turn_id, person, agent, channel, job, kind,"
     " provider, model, reason, price, outcome, estimated, input_tokens, output_tokens,"
@@ -78,14 +81,19 @@ def _values(bill: Bill, id_: str) -> dict[str, Value]:
         "id": id_,
         "outcome": bill.outcome,
         "estimated": int(bill.estimated),
-        "input": usage.input_tokens,
-        "output": usage.output_tokens,
-        "cached": usage.cached_tokens,
-        "cache_write": usage.cache_write_tokens,
-        "reasoning": usage.reasoning_tokens,
-        "audio": usage.audio_tokens,
-        "cost": bill.cost_nano,
+        "input": _bounded(usage.input_tokens),
+        "output": _bounded(usage.output_tokens),
+        "cached": _bounded(usage.cached_tokens),
+        "cache_write": _bounded(usage.cache_write_tokens),
+        "reasoning": _bounded(usage.reasoning_tokens),
+        "audio": _bounded(usage.audio_tokens),
+        "cost": _bounded(bill.cost_nano),
     }
+
+
+def _bounded(number: int) -> int:
+    """What the columns hold, and so that sums over them do: it is a stranger who counts."""
+    return max(0, min(number, _MOST))
 
 
 _SUMS = (

@@ -48,6 +48,18 @@ def statement(sql: str, /, *, expect: int | None = None, **parameters: Value) ->
     return Statement(sql, parameters, expect)
 
 
+def storable(parameters: dict[str, Value]) -> dict[str, Value]:
+    """The same with U+FFFD for each NUL in a text, which PostgreSQL cannot hold."""
+    for value in parameters.values():
+        if type(value) is str and "\0" in value:
+            return {name: _storable(each) for name, each in parameters.items()}
+    return parameters
+
+
+def _storable(value: Value) -> Value:
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
 def conflict(sql: str, touched: int, expected: int) -> Conflict:
     return Conflict(
         f"Another writer came first ({touched} rows instead of {expected} in"
@@ -56,7 +68,8 @@ def conflict(sql: str, touched: int, expected: int) -> Conflict:
 
 
 class Database(Protocol):
-    """Raises `StoreFull`, `StoreUnavailable` or `StoreError` with a text for the user.
+    """Raises `StoreFull`, `StoreUnavailable` or `StoreError` with a text for the user. Values are
+    taken as `storable` makes them.
 
     An async context manager: entering connects and migrates, leaving waits for what is queued.
     """

@@ -13,7 +13,7 @@ from typing import Any, Self
 from psycopg import AsyncCursor, Error, pq
 
 from famulus.core.errors import StoreError, StoreUnavailable
-from famulus.store.database import Hit, Result, Row, Statement, Value, conflict
+from famulus.store.database import Hit, Result, Row, Statement, Value, conflict, storable
 from famulus.store.migrations import NEWEST
 from famulus.store.postgres_wire import Address, Connection, migrate, native, silent, told
 from famulus.store.terms import query_terms
@@ -69,7 +69,7 @@ class Postgres:
 
     async def fetch(self, sql: str, /, **parameters: Value) -> Sequence[Row]:
         async with self._connection() as connection:
-            cursor = await connection.execute(native(sql), parameters)
+            cursor = await connection.execute(native(sql), storable(parameters))
             return await cursor.fetchall()
 
     async def execute(self, sql: str, /, **parameters: Value) -> int:
@@ -183,7 +183,8 @@ async def _transact(connection: Connection, statements: Sequence[Statement]) -> 
         async with connection.pipeline():
             await connection.execute("begin")
             cursors = [
-                await connection.execute(native(one.sql), one.parameters) for one in statements
+                await connection.execute(native(one.sql), storable(one.parameters))
+                for one in statements
             ]
         results = [await _result(cursor) for cursor in cursors]
         for one, result in zip(statements, results, strict=True):

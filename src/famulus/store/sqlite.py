@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 from famulus.core.errors import StoreError
-from famulus.store.database import Hit, Result, Row, Statement, Value, conflict, statement
+from famulus.store.database import (
+    Hit,
+    Result,
+    Row,
+    Statement,
+    Value,
+    conflict,
+    statement,
+    storable,
+)
 from famulus.store.lane import Lane, Work
 from famulus.store.migrations import NEWEST
 from famulus.store.sqlite_file import connect, empty_log, migrate, prepare, told, version
@@ -168,7 +177,7 @@ class SQLite:
 
 def _read(connection: sqlite3.Connection, path: Path, read: _Read) -> Sequence[Row] | StoreError:
     try:
-        return connection.execute(read.sql, read.parameters).fetchall()
+        return connection.execute(read.sql, storable(read.parameters)).fetchall()
     except Exception as error:  # noqa: BLE001  (the caller gets it; the others of the batch go on)
         return told(error, path)
 
@@ -209,7 +218,7 @@ class _Writer:
         return results
 
     def _do(self, sql: str, parameters: dict[str, Value], expect: int | None) -> Result:
-        cursor = self._connection.execute(sql, parameters)
+        cursor = self._connection.execute(sql, storable(parameters))
         rows = cursor.fetchall() if cursor.description else ()
         touched = cursor.rowcount if cursor.rowcount >= 0 else len(rows)
         if expect is not None and touched != expect:

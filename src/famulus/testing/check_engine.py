@@ -9,10 +9,12 @@ each time, so that leaving it in the middle and making another is a restart.
 """
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
 from famulus.core.errors import Busy
+from famulus.core.protocols import Accepted
 from famulus.engine.turns import Stopped, Turn
 from famulus.testing.runner import Door, Make, Script, ask, echo, giving, message, soon
 
@@ -123,6 +125,95 @@ class EngineContract:
             assert running.sent[-1].answers == ("one", "two")
         assert seen == ["two"]
         assert len(running.sent) == 1
+
+    @pytest.mark.parametrize("while_busy", ["join", "steer"])
+    async def test_only_words_of_the_same_person_for_the_same_model_share_a_turn(
+        self, make: Make, while_busy: str
+    ) -> None:
+        door = Door()
+        seen: list[str] = []
+
+        async def body(turn: Turn) -> str:
+            await turn.step("work", str, giving("done"))
+            if turn.inbound.text == "one":
+                await door()
+                seen.extend(each.text for each in await turn.steered())
+            return await echo(turn)
+
+        others = [
+            message("my own", person="owner"),
+            message("a guest's", person="guest"),
+            message("a guest's too", person="guest"),
+            message("for another model", person="guest", model="other"),
+            message("mine again", person="owner"),
+        ]
+        async with make(Script(body), while_busy=while_busy) as running:
+            turns = [await running.engine.accept(message("one"), session="test:main:1")]
+            await soon(door.reached.wait())
+            turns += [await running.engine.accept(each, session="test:main:1") for each in others]
+            door.open.set()
+            answers = [(await running.engine.answer(turn.turn_id)).text for turn in turns]
+        guests = "a guest's + a guest's too"
+        first = ["one + my own"] * 2 if while_busy == "steer" else ["one", "my own"]
+        assert answers == [*first, guests, guests, "for another model", "mine again"]
+        assert seen == (["my own"] if while_busy == "steer" else [])
+
+    async def test_whoever_waits_is_told_which_turn_answered(self, make: Make) -> None:
+        door = Door()
+
+        async def body(turn: Turn) -> str:
+            await door()
+            return await echo(turn)
+
+        async with make(Script(body)) as running:
+            turns = [await running.engine.accept(message("0"), session="test:main:1")]
+            await soon(door.reached.wait())
+            turns += [
+                await running.engine.accept(message(text), session="test:main:1")
+                for text in ("1", "2")
+            ]
+            door.open.set()
+            ids = [each.turn_id for each in turns]
+            answers = [await running.engine.answer(each) for each in ids]
+            later = [await running.engine.answer(each) for each in ids]
+        assert [each.turn_id for each in answers] == [ids[0], ids[1], ids[1]]
+        assert later == answers
+
+    async def test_the_same_message_many_times_at_once_is_one_turn_of_one_session(
+        self, make: Make
+    ) -> None:
+        runner = Script()
+        async with make(runner) as running, asyncio.TaskGroup() as group:
+            accept = running.engine.accept
+            await accept(message("first"), session="test:other:1")
+            tasks = [
+                group.create_task(accept(message("go"), session=f"test:main:{n}")) for n in range(5)
+            ]
+            accepted = [await task for task in tasks]
+            answers = [await running.engine.answer(each.turn_id) for each in accepted]
+        assert [each.duplicate for each in accepted] == [False, True, True, True, True]
+        assert len({(each.turn_id, each.session) for each in accepted}) == 1
+        assert {each.text for each in answers} == {"go"}
+        assert runner.ran == ["first", "go"]
+
+    async def test_messages_that_are_being_stored_fill_the_queue_too(self, make: Make) -> None:
+        door = Door()
+
+        async def body(turn: Turn) -> str:
+            await door()
+            return await echo(turn)
+
+        async with make(Script(body), queue_per_session=3) as running:
+            accept = running.engine.accept
+            await accept(message("0"), session="test:main:1")
+            await soon(door.reached.wait())
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(_refused(accept(message(str(n)), session="test:main:1")))
+                    for n in range(1, 11)
+                ]
+            door.open.set()
+        assert [task.result() for task in tasks] == [False] * 3 + [True] * 7
 
     async def test_a_full_queue_says_so_and_knows_what_it_has(self, make: Make) -> None:
         door = Door()
@@ -258,3 +349,11 @@ class EngineContract:
             door.open.set()
             await soon(draining)
             assert (await running.engine.answer(accepted.turn_id)).text == "done"
+
+
+async def _refused(accepting: Awaitable[Accepted]) -> bool:
+    try:
+        await accepting
+    except Busy:
+        return True
+    return False

@@ -202,6 +202,12 @@ class CheckStore:
         (row,) = await store.fetch("select inbound from timer where inbound = :text", text=text)
         assert row["inbound"] == text
 
+    async def test_nul_in_a_text_becomes_the_replacement_sign(self, store: Database) -> None:
+        await store.transaction([timer("a\0b", inbound="\0")])
+        assert await timers(store) == ["a\ufffdb"]
+        (row,) = await store.fetch("select inbound from timer where id = :id", id="a\0b")
+        assert row["inbound"] == "\ufffd"
+
     async def test_bytes_come_back_as_they_were(self, store: Database) -> None:
         data = bytes(range(256)) * 300
         await store.execute(

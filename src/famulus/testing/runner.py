@@ -57,7 +57,14 @@ def answered(text: str, *, quiet: bool = False) -> Answer:
     return Answer(parts=(Text(text, Origin.ASSISTANT),), quiet=quiet)
 
 
-def message(text: str, *, id: str = "", chat: str = "main", person: str = "owner") -> Inbound:  # noqa: A002
+def message(
+    text: str,
+    *,
+    id: str = "",  # noqa: A002
+    chat: str = "main",
+    person: str = "owner",
+    model: str = "",
+) -> Inbound:
     return Inbound(
         channel="test",
         chat_id=chat,
@@ -67,6 +74,7 @@ def message(text: str, *, id: str = "", chat: str = "main", person: str = "owner
         parts=(Text(text, Origin.OWNER),),
         at=datetime.now(UTC),
         dialog_id="1",
+        model=model,
     )
 
 
