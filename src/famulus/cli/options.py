@@ -44,6 +44,11 @@ class Options:
         """The configuration in force; makes no folder. Raises `ConfigError`."""
         from famulus.core.loading import load  # noqa: PLC0415
 
+        if (self.home_path / ".restoring").exists():
+            from famulus.cli.replacing import finish  # noqa: PLC0415 - hardly ever needed
+
+            if finish(self.home_path.absolute()):
+                click.echo("A restore that was cut off is finished now.", err=True)
         return load(home=self.home_path, config=self.config, environment=self._environment)
 
 

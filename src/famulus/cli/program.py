@@ -18,6 +18,8 @@ COMMANDS = {
     "sessions": "List and show conversations.",
     "usage": "Show what the models used and cost.",
     "status": "Show what is set up and what is running.",
+    "backup": "Save everything in one file, also while it runs.",
+    "restore": "Bring back what was saved.",
     "config": "Check and show the configuration.",
     "login": "Print a link that logs a browser in.",
     "tokens": "Make and revoke tokens for programs.",
