@@ -160,7 +160,12 @@ async def _build(
     if path := sqlite_path(config.storage.url, home):
         stack.enter_context(hold(path))
     database = await stack.enter_async_context(
-        open_database(config.storage.url, home, timeout_seconds=config.storage.timeout)
+        open_database(
+            config.storage.url,
+            home,
+            timeout_seconds=config.storage.timeout,
+            alone=True,
+        )
     )
     sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)
     spending = Spending(database, clock=clock, timezone=day_zone(config))

@@ -10,18 +10,25 @@ import shutil
 import signal
 import sqlite3
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from uuid import uuid4
 
+import psycopg
 import pytest
 from aiohttp import ClientSession
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 import famulus
-from famulus.testing.chat import Chat
+from famulus.testing.chat import Caller, Chat
+from famulus.testing.own_postgres import OwnPostgres
+from famulus.testing.postgres_proxy import PostgresProxy
 from famulus.testing.thinker import MESSAGE, UNKNOWN, Thinker
 
 WAIT_SECONDS = 30
@@ -35,6 +42,7 @@ class House:
     home: Path
     model: Thinker
     settings: dict[str, dict[str, Any]]
+    kept: "Kept"
     kills: int = 0
     starts: int = 0
     caught: set[str] = field(default_factory=set)
@@ -63,6 +71,7 @@ class House:
                 "api_key": self.model.key,
             },
             "agent": {"model": "fake/thinker", "history_tokens": 2000},
+            "storage": {"url": self.kept.url},
         }
         for name, values in self.settings.items():
             sections.setdefault(name, {}).update(values)
@@ -127,7 +136,8 @@ class House:
             await process.stdout.read()
             code = await process.wait()
         self.kills += code == -signal.SIGKILL
-        self._look()
+        # In a thread, as its connections may go through this one.
+        await asyncio.to_thread(self._look)
         return code
 
     async def kill(self) -> None:
@@ -145,6 +155,21 @@ class House:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._connect(chat)) for chat in chats]
             yield
+            for task in tasks:
+                task.cancel()
+
+    @asynccontextmanager
+    async def faithful(self, *chats: Chat) -> AsyncIterator[ClientSession]:
+        """The chats connect to the one program that serves, again whenever they are cut off."""
+
+        async def connect(chat: Chat) -> None:
+            while True:
+                await chat.talk(session)
+                await asyncio.sleep(0.1)
+
+        async with self.session() as session, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(connect(chat)) for chat in chats]
+            yield session
             for task in tasks:
                 task.cancel()
 
@@ -168,22 +193,12 @@ class House:
     # ------------------------------------------------------------ what is on disk
 
     def rows(self, sql: str) -> list[Any]:
-        """Read a copy: opening the file itself would do the recovery that the program must do."""
-        copy = self.home.with_name("copy.db")
-        for suffix in ("", "-wal"):
-            source = self.home / f"famulus.db{suffix}"
-            target = copy.with_name(copy.name + suffix)
-            target.unlink(missing_ok=True)
-            if source.exists():
-                shutil.copyfile(source, target)
-        copy.with_name("copy.db-shm").unlink(missing_ok=True)
-        with closing(sqlite3.connect(copy)) as connection:
-            return connection.execute(sql).fetchall()
+        return self.kept.rows(sql)
 
     def _look(self) -> None:
         """Note what the dead program had finished, so that doing it again is noticed."""
         assert self.model.complaints == []
-        if not self.rows("select 1 from sqlite_master where name = 'step'"):
+        if not self.kept.made():
             return
         found = self.rows("select turn_id, n, name, status, payload from step order by turn_id, n")
         steps = {(turn, n): (name, status, payload) for turn, n, name, status, payload in found}
@@ -200,12 +215,13 @@ class House:
             elif status == "intent":
                 self.caught.add(f"{turn}_{rounds[turn] - 1}")
 
-    async def verify(self, *chats: Chat) -> None:
+    async def verify(self, *chats: Chat | Caller) -> None:
         """Nothing lost, nothing twice: the program is at rest and everything can be counted."""
         assert self.model.complaints == []
         for chat in chats:
-            in_order = [each for frame in chat.frames.values() for each in frame["message_ids"]]
-            assert in_order == chat.sent, "lost, doubled or out of order"
+            in_order = _answered(chat)
+            assert sorted(in_order) == sorted(chat.sent), "lost or doubled"
+            assert _accepted(chat, in_order) == _accepted(chat, chat.sent), "out of order"
             for frame in chat.frames.values():
                 said = ", ".join(frame["message_ids"])
                 assert frame["content"].startswith(f"Answer to {said}: "), frame
@@ -230,7 +246,7 @@ class House:
             assert made[call] in ({0, 1} if unknown else {1}), f"{call} was made {made[call]} times"
         assert made.keys() <= self.model.called
 
-    def _verify_history(self, chats: Iterable[Chat]) -> None:
+    def _verify_history(self, chats: Iterable[Chat | Caller]) -> None:
         """What is kept of each conversation is what was said, once and in order."""
         kept = defaultdict[str, list[str]](list)
         rows = self.rows("select session, role, parts from message order by id")
@@ -244,7 +260,7 @@ class House:
             if role == "assistant"
         )
         for chat in chats:
-            assert kept[f"web:{chat.name}:1"] == chat.sent
+            assert kept[f"web:{chat.name}:1"] == _answered(chat)
             assert all(answers[frame["content"]] == 1 for frame in chat.frames.values())
 
     def __str__(self) -> str:
@@ -253,6 +269,91 @@ class House:
             f"the middle, {self.model.requests} model calls, {self.model.repeats} of them answered "
             "before but not recorded"
         )
+
+
+def _answered(chat: Chat | Caller) -> list[str]:
+    return [each for frame in chat.frames.values() for each in frame["message_ids"]]
+
+
+def _accepted(chat: Chat | Caller, messages: list[str]) -> list[str]:
+    """Those that kept their place: one that was refused is sent again behind others."""
+    return [each for each in messages if each not in chat.refused]
+
+
+class Kept(Protocol):
+    """What the program keeps, read without disturbing it."""
+
+    url: str
+
+    def rows(self, sql: str) -> list[Any]: ...
+
+    def made(self) -> bool:
+        """Whether the program came so far as to make its tables."""
+
+
+class File:
+    def __init__(self, home: Path) -> None:
+        self.url = "sqlite:///famulus.db"
+        self._home = home
+
+    def rows(self, sql: str) -> list[Any]:
+        """Read a copy: opening the file itself would do the recovery that the program must do."""
+        copy = self._home.with_name("copy.db")
+        for suffix in ("", "-wal"):
+            source = self._home / f"famulus.db{suffix}"
+            target = copy.with_name(copy.name + suffix)
+            target.unlink(missing_ok=True)
+            if source.exists():
+                shutil.copyfile(source, target)
+        copy.with_name("copy.db-shm").unlink(missing_ok=True)
+        with closing(sqlite3.connect(copy)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def made(self) -> bool:
+        return bool(self.rows("select 1 from sqlite_master where name = 'step'"))
+
+
+class Base:
+    """A database of a PostgreSQL server. The program may reach it by another way than we do."""
+
+    def __init__(self, server: OwnPostgres) -> None:
+        self.name = f"famulus_{uuid4().hex}"
+        self.server = server
+        self.url = f"postgresql://{server.user}@/{self.name}?host={server.folder}"
+        self._address = make_conninfo(server.address, dbname=self.name)
+        with psycopg.connect(server.address, autocommit=True) as connection:
+            connection.execute(SQL("create database {}").format(Identifier(self.name)))
+
+    def rows(self, sql: str) -> list[Any]:
+        with psycopg.connect(self._address, autocommit=True) as connection:
+            return connection.execute(sql.encode()).fetchall()
+
+    def made(self) -> bool:
+        """Waits, too: what a program sent before it died is still done after its death."""
+        sessions = (
+            "select 1 from pg_stat_activity"
+            " where datname = current_database() and application_name like 'famulus%'"
+        )
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self.rows(sessions):
+            assert time.monotonic() < deadline, "a session outlives the program"
+            time.sleep(0.005)
+        return bool(self.rows("select 1 from pg_tables where tablename = 'step'"))
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest, home: Path) -> Kept:
+    """The database of a house: SQLite, unless a test names the fixture of a server."""
+    server = getattr(request, "param", "sqlite")
+    return File(home) if server == "sqlite" else Base(request.getfixturevalue(server))
+
+
+@pytest.fixture
+async def proxy(kept: Base) -> AsyncIterator[PostgresProxy]:
+    """The network between the program and its server."""
+    async with PostgresProxy(kept.server.socket) as proxy:
+        kept.url = proxy.address(kept.server.user, kept.name)
+        yield proxy
 
 
 @pytest.fixture
@@ -269,12 +370,14 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def make_house(home: Path, chance: random.Random) -> AsyncIterator[Callable[..., House]]:
+async def make_house(
+    home: Path, kept: Kept, chance: random.Random
+) -> AsyncIterator[Callable[..., House]]:
     async with Thinker(chance) as model:
         houses: list[House] = []
 
-        def make(**settings: dict[str, Any]) -> House:
-            house = House(home, model, settings)
+        def make(home: Path = home, **settings: dict[str, Any]) -> House:
+            house = House(home, model, settings, kept)
             house.configure()
             houses.append(house)
             return house

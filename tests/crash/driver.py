@@ -12,39 +12,76 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from famulus.cli import main
-from famulus.store import sqlite
+from famulus.store import postgres, sqlite
 from famulus.store.database import Statement
+from famulus.store.postgres_wire import Connection
 
 
-def arm(trace: int, message: str, number: int, point: str) -> None:
+class Trap:
+    """Counts transactions and kills the process where it was told to."""
+
+    def __init__(self, trace: int, message: str, number: int, point: str) -> None:
+        self._trace = trace
+        self._message = message
+        self.number = number
+        self._point = point
+        self.counted = 0
+
+    def count(self, statements: Sequence[Statement]) -> int:
+        """The number of a transaction that begins; 0 while nothing is counted."""
+        if self.counted or not self._message or _names(statements, self._message):
+            self.counted += 1
+            os.write(self._trace, f"{_label(statements)}\n".encode())
+        self.reach("before", self.counted)
+        return self.counted
+
+    def reach(self, point: str, number: int) -> None:
+        if point == self._point and number == self.number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm_sqlite(trap: Trap) -> None:
     # The writing thread's own two functions: no other place sees each transaction and its commit.
     attempt, commit = sqlite._Writer._attempt, sqlite._Writer.commit
-    counted = 0
 
     def attempting(writer: Any, statements: Sequence[Statement]) -> Any:
-        nonlocal counted
-        if counted or not message or _names(statements, message):
-            counted += 1
-            os.write(trace, f"{_label(statements)}\n".encode())
-            reach("before", counted == number)
+        number = trap.count(statements)
         done = attempt(writer, statements)
-        reach("inside", counted == number)
+        trap.reach("inside", number)
         return done
 
     def committing(writer: Any, batch: Sequence[Any]) -> Any:
-        earlier = counted
+        earlier = trap.counted
         done = commit(writer, batch)
-        reach("after", earlier < number <= counted)
+        if earlier < trap.number <= trap.counted:
+            trap.reach("after", trap.number)
         return done
 
-    def reach(here: str, now: bool) -> None:
-        if now and here == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     sqlite._Writer._attempt, sqlite._Writer.commit = attempting, committing
+
+
+def arm_postgres(trap: Trap) -> None:
+    transact, execute = postgres._transact, Connection.execute
+    # Transactions run side by side here, each in a task that is in one of them at a time.
+    inside = ContextVar("inside", default=0)
+
+    async def transacting(connection: Any, statements: Sequence[Statement]) -> Any:
+        inside.set(trap.count(statements))
+        return await transact(connection, statements)
+
+    async def executing(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        if query != "commit":
+            return await execute(connection, query, *arguments, **options)
+        trap.reach("inside", inside.get())
+        done = await execute(connection, query, *arguments, **options)
+        trap.reach("after", inside.get())
+        return done
+
+    postgres._transact, Connection.execute = transacting, executing
 
 
 def _names(statements: Sequence[Statement], message: str) -> bool:
@@ -68,6 +105,10 @@ def _label(statements: Sequence[Statement]) -> str:
 
 if __name__ == "__main__":
     file, started_by, at, where, *arguments = sys.argv[1:]
-    arm(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), started_by, int(at), where)
+    trap = Trap(
+        os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), started_by, int(at), where
+    )
+    arm_sqlite(trap)
+    arm_postgres(trap)
     sys.argv = ["famulus", *arguments]
     sys.exit(main())

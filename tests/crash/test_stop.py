@@ -5,7 +5,12 @@ import signal
 
 import pytest
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.parametrize(
+        "kept", ["sqlite", "own_server"], ids=["sqlite", "postgres"], indirect=True
+    ),
+]
 
 STOPS = 8
 

@@ -1,5 +1,6 @@
 """The gateway's HTTP server: routes, who may use them, and what every answer has in common."""
 
+import asyncio
 import json
 import logging
 import math
@@ -51,6 +52,7 @@ GATEWAY_FILE = "gateway.json"
 _SHUTDOWN_SECONDS = 3.0
 _KEEPALIVE_SECONDS = 75.0
 _STORE_SECONDS = 30.0
+_DATABASE_SECONDS = 2.0
 
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -86,6 +88,7 @@ class Server:
         self._file = home / GATEWAY_FILE
         self._auth = auth
         self._metrics = metrics
+        self._database = database
         self._clock = clock
         self._origins = Origins(config.server)
         attachments = Attachments(blobs, config.limits, workspace=workspace)
@@ -246,7 +249,18 @@ class Server:
         return answer({"status": "ok", "version": __version__})
 
     async def _ready(self, request: web.Request) -> web.Response:
-        return answer({"status": self.state}, status=200 if self.state == "ready" else 503)
+        state: str = self.state
+        if state == "ready" and not await self._database_answers():
+            state = "unavailable"
+        return answer({"status": state}, status=200 if state == "ready" else 503)
+
+    async def _database_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(_DATABASE_SECONDS):
+                await self._database.fetch("select 1")
+        except (StoreError, TimeoutError):
+            return False
+        return True
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         return web.Response(text=await self._metrics.text(), content_type="text/plain")

@@ -7,11 +7,19 @@ from famulus.store.database import Database
 from famulus.store.sqlite import SQLite
 
 
-def open_database(url: str, home: Path, *, timeout_seconds: float = 10.0) -> Database:
+def open_database(
+    url: str,
+    home: Path,
+    *,
+    timeout_seconds: float = 10.0,
+    alone: bool = False,
+) -> Database:
     """`sqlite:///file` (relative to `home`, or absolute) or `postgresql://…`.
 
-    `timeout_seconds` bounds each call to a server. Nothing is touched before the database is
-    entered. No error repeats the URL: it may hold a password. Raises `ConfigError`.
+    `timeout_seconds` bounds each call to a server. `alone`: entering raises `Locked` while another
+    process is alone with the database of a server (for a file see `hold`). Nothing is touched
+    before the database is entered. No error repeats the URL: it may hold a password. Raises
+    `ConfigError`.
     """
     path = sqlite_path(url, home)
     if path is not None:
@@ -24,7 +32,7 @@ def open_database(url: str, home: Path, *, timeout_seconds: float = 10.0) -> Dat
             "storage.url names PostgreSQL, but its driver is not installed."
             " Run: pip install 'famulus[cluster]'"
         ) from None
-    return Postgres(url, timeout_seconds=timeout_seconds)
+    return Postgres(url, timeout_seconds=timeout_seconds, alone=alone)
 
 
 def sqlite_path(url: str, home: Path) -> Path | None:

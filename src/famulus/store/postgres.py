@@ -7,7 +7,7 @@ caller that awaits each call keeps its order.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 from psycopg import AsyncCursor, Error, pq
@@ -15,6 +15,7 @@ from psycopg import AsyncCursor, Error, pq
 from famulus.core.errors import StoreError, StoreUnavailable
 from famulus.store.database import Hit, Result, Row, Statement, Value, conflict, storable
 from famulus.store.migrations import NEWEST
+from famulus.store.postgres_lock import PostgresLock
 from famulus.store.postgres_wire import Address, Connection, migrate, native, silent, told
 from famulus.store.terms import query_terms
 
@@ -37,12 +38,23 @@ _Cursor = AsyncCursor[dict[str, Any]]
 class Postgres:
     """See `Database`. `schema` is the version that entering migrates to, up or down.
 
-    Each call ends within `timeout_seconds`. After `StoreUnavailable` from a transaction, its commit
-    may or may not have reached the server.
+    With `alone` it holds the database's lock (see `PostgresLock`). Each call ends within
+    `timeout_seconds`. After `StoreUnavailable` from a transaction, its commit may or may not have
+    reached the server.
     """
 
-    def __init__(self, url: str, *, schema: int = NEWEST, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        schema: int = NEWEST,
+        timeout_seconds: float = 10.0,
+        alone: bool = False,
+    ) -> None:
         self._address = Address.parse(url)
+        self._lock: PostgresLock | None = None
+        if alone:
+            self._lock = PostgresLock(self._address, timeout_seconds=timeout_seconds)
         self._schema = schema
         self._timeout = timeout_seconds
         self._idle: list[Connection] = []
@@ -50,16 +62,24 @@ class Postgres:
 
     async def __aenter__(self) -> Self:
         self._places = asyncio.Semaphore(_CONNECTIONS)
-        self._open = True
-        try:
-            # Without a limit: a step of the schema may take its time.
-            async with await self._address.connect() as connection:
-                await migrate(connection, self._schema)
-        except Error as error:
-            raise told(error, self._address) from error
+        async with AsyncExitStack() as stack:
+            try:
+                if self._lock:
+                    await stack.enter_async_context(self._lock)
+                # Without a limit: a step of the schema may take its time.
+                async with await self._address.connect() as connection:
+                    await migrate(connection, self._schema)
+            except Error as error:
+                raise told(error, self._address) from error
+            self._open = True
+            stack.push_async_callback(self._leave)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        await self._stack.aclose()
+
+    async def _leave(self) -> None:
         self._open = False
         try:
             for _ in range(_CONNECTIONS):
@@ -115,6 +135,8 @@ class Postgres:
         """Lend a connection. One that is not clean afterwards is closed, and the next is new."""
         if not self._open:
             raise StoreError("The database is closed.")
+        if self._lock:
+            await self._lock.held()
         deadline = asyncio.get_running_loop().time() + self._timeout
         async with self._place(deadline):
             connection = None
@@ -154,7 +176,9 @@ class Postgres:
         else:
             try:
                 async with asyncio.timeout_at(deadline):
-                    connection = await self._address.connect(seconds=self._timeout)
+                    connection = await self._address.connect(
+                        self._lock.name if self._lock else "famulus", seconds=self._timeout
+                    )
             except TimeoutError:
                 raise silent(self._address, self._timeout) from None
         connection.sever_at(deadline)

@@ -9,16 +9,22 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
 
 WAIT_SECONDS = 30
+_AGAIN_SECONDS = 0.1
 
 
 class Chat:
     """A client that sends its messages in order, and again after each lost connection, until each
-    is answered. `ahead` is how many it sends by itself without waiting for an answer.
+    is answered. `ahead` is how many it sends by itself without waiting for an answer. What was
+    `refused` for want of a database it sends again if it is `patient`.
     """
 
-    def __init__(self, name: str, *, ahead: int = 0, twice: bool = False) -> None:
+    def __init__(
+        self, name: str, *, ahead: int = 0, twice: bool = False, patient: bool = False
+    ) -> None:
         self.name = name
         self.ahead = ahead
+        self.patient = patient
+        self.refused: set[str] = set()
         self.sent: list[str] = []
         self.texts: dict[str, str] = {}
         self.open: list[str] = []
@@ -79,6 +85,10 @@ class Chat:
             elif frame["type"] == "error":
                 self.errors.append(frame)
             self._changed.notify_all()
+        if frame["type"] == "error" and self.patient and frame["code"] == "unavailable":
+            self.refused.add(frame["message_id"])
+            await asyncio.sleep(_AGAIN_SECONDS)
+            await self._send(frame["message_id"])
         await self._go_on()
 
     def _note(self, frame: dict[str, Any]) -> None:
@@ -96,3 +106,33 @@ class Chat:
     async def _go_on(self) -> None:
         while len(self.open) < self.ahead:
             await self.say()
+
+
+class Caller:
+    """A client of the HTTP API, which asks again until it gets an answer. See `Chat`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.sent: list[str] = []
+        self.open: list[str] = []
+        self.frames: dict[str, dict[str, Any]] = {}
+        self.refused: set[str] = set()
+
+    async def say(self, session: ClientSession) -> None:
+        """Send the next message, and return when it is answered."""
+        message = f"{self.name}-{len(self.sent)}"
+        self.sent.append(message)
+        self.open.append(message)
+        body = {"message": f"Please do {message}.", "chat_id": self.name, "message_id": message}
+        while True:
+            async with session.post("/api/chat", json=body) as response:
+                found = await response.json()
+            if response.status == 200:
+                break
+            assert response.status == 503, found
+            assert int(response.headers["Retry-After"]) >= 1
+            self.refused.add(message)
+            await asyncio.sleep(_AGAIN_SECONDS)
+        assert found["turn_id"] not in self.frames
+        self.frames[found["turn_id"]] = {"message_ids": [message], "content": found["reply"]}
+        self.open.remove(message)

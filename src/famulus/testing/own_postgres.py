@@ -31,6 +31,7 @@ class OwnPostgres:
         self._process: subprocess.Popen[bytes] | None = None
         self.address = make_conninfo(host=str(place), user=self._user, dbname="postgres")
         self.user = self._user
+        self.folder = str(place)
         self.socket = str(place / ".s.PGSQL.5432")
 
     def make(self) -> None:

@@ -17,7 +17,7 @@ class PostgresProxy:
 
     A trip is what a client sends before it waits: a simple query, or all up to a sync. `trips` has
     the SQL of each since `cut` was called last, and `held` is how many messages are swallowed now.
-    The client must speak without TLS.
+    While it is `refusing`, new connections end at once. The client must speak without TLS.
     """
 
     def __init__(self, server: str) -> None:
@@ -29,6 +29,7 @@ class PostgresProxy:
         self.trips: list[str] = []
         self.cuts = 0
         self.held = 0
+        self.refusing = False
 
     def address(self, user: str, database: str) -> str:
         """The URL of a database behind the proxy."""
@@ -65,6 +66,11 @@ class PostgresProxy:
         for link in list(self._links):
             link.close()
 
+    def abandon(self) -> None:
+        """Lose all connections for the client alone: the server is not told."""
+        for link in list(self._links):
+            link.abandon()
+
     def swallow(self) -> None:
         """Let nothing through in either direction, and tell nobody."""
         self._flows.clear()
@@ -73,7 +79,10 @@ class PostgresProxy:
         self._flows.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._group.create_task(self._serve(reader, writer))
+        if self.refusing:
+            writer.close()
+        else:
+            self._group.create_task(self._serve(reader, writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(self, writer)
@@ -115,11 +124,16 @@ class _Link:
         # The first answer that is complete is the one to the login.
         self._open_trips = 1
         self._mute = False
+        self._abandoned = False
 
     def close(self) -> None:
         for side in (self._client, self.server):
             if side:
                 side.close()
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        self._client.close()
 
     async def ask(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         """From the client to the server, trip by trip."""
@@ -146,7 +160,8 @@ class _Link:
                 await self._pass(trip, server)
         # An end is swallowed like everything else.
         await self._proxy.through()
-        self.close()
+        if not self._abandoned:
+            self.close()
 
     async def answer(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         """From the server to the client; the answer to a trip that is to be lost is not passed."""

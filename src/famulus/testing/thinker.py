@@ -25,7 +25,8 @@ class Thinker(FakeOpenAI):
     `answered` are the calls it answered to the end and `repeats` counts those made again all the
     same; a call in `recorded` or `asked_in_this_life`, which the test keeps, must not be. `called`
     are the calls with an effect and `told` is what it heard of all calls. What is wrong stands in
-    `complaints`. `on_request` is called with the turn and the round before it answers.
+    `complaints`; what a client was refused and sends later need not be
+    `in_order`. `on_request` is called with the turn and the round before it answers.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -38,6 +39,7 @@ class Thinker(FakeOpenAI):
         self.requests = self.repeats = 0
         self.on_request: Callable[[str, int], None] = lambda turn, round_: None
         self.complaints: list[str] = []
+        self.in_order = True
         self.fail(*(Fault(first_byte_seconds=chance.uniform(0, 0.02)) for _ in range(20_000)))
 
     def check(self, headers: Mapping[str, str], body: Any) -> None:
@@ -70,7 +72,7 @@ class Thinker(FakeOpenAI):
         numbers = [int(each.rpartition("-")[2]) for each in shown]
         if len({each.partition("-")[0] for each in shown}) != 1:
             self.complaints.append(f"messages of several chats in one prompt: {shown}")
-        if numbers != sorted(set(numbers)):
+        if numbers != (sorted(set(numbers)) if self.in_order else list(dict.fromkeys(numbers))):
             self.complaints.append(f"messages out of order: {shown}")
 
     def _listen(self, messages: list[Any]) -> None:
