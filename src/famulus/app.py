@@ -277,6 +277,9 @@ async def _build(
         send=delivery.put,
         while_busy=config.agent.while_busy,
     )
+    attachments = Attachments(
+        blobs, config.limits, workspace=workspace, is_private=media.is_private
+    )
     return Assistant(
         config=config,
         home=home,
@@ -294,14 +297,14 @@ async def _build(
         missing=missing,
         engine=engine,
         delivery=delivery,
-        attachments=Attachments(blobs, config.limits, workspace=workspace),
+        attachments=attachments,
         gate=Gate(
             engine=engine,
             people=People(database, clock=clock),
             sessions=sessions,
             limits=config.limits,
             check_model=models.resolve,
-            is_private=media.is_private if models.keeps else None,
+            kept=attachments.kept,
         ),
         slash=slash,
         observers=observers,

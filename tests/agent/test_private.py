@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from famulus.app import assistant
 from famulus.channels.console import inbound
 from famulus.cli.local import Local, local
 from famulus.core.loading import load
@@ -91,13 +92,21 @@ model = "ears/whisper-1"
 {self.more}
 """
 
-    @asynccontextmanager
-    async def running(self):
+    def loaded(self):
         path = self.home / "famulus.toml"
         path.write_text(self.configuration())
-        loaded = load(home=self.home, config=path, environment={})
-        async with asyncio.timeout(60), local(loaded, self.home, show=None) as line:
+        return load(home=self.home, config=path, environment={})
+
+    @asynccontextmanager
+    async def running(self):
+        async with asyncio.timeout(60), local(self.loaded(), self.home, show=None) as line:
             yield line
+
+    @asynccontextmanager
+    async def alive(self):
+        """The program as a gateway runs it: it goes on with what it left."""
+        async with asyncio.timeout(60), assistant(self.loaded(), home=self.home) as app:
+            yield app
 
     async def say(self, line: Local, text: str, **how):
         reply = await line.ask(text, **how)
@@ -208,6 +217,12 @@ async def files_come_with_it(house):
     pdf = house.file("notes.pdf", b"%PDF-1.4 " + SAID.encode())
     async with house.running() as line:
         await house.say(line, "#private read this", attach=[notes, pdf, house.file("p.png", PNG)])
+        assert SAID in str(house.here.journal[-1].body)
+        house.elsewhere.say(
+            Answer(calls=(Call("list_files", '{"path": "uploads"}'),)),
+            Answer(calls=(Call("find_in_files", '{"pattern": "the code is"}', id="call_2"),)),
+        )
+        await house.say(line, "explain my files")
         await line.ask("/model other")
         await house.say(line, "explain the moon")
 
@@ -318,6 +333,26 @@ async def the_rule_is_taken_out(house):
         house.check()
 
 
+async def the_rule_is_taken_out_while_it_waits(house):
+    house.more = "[engine]\ndrain_timeout = 0.1"
+    house.here.fail(Fault(hang=True))
+    async with house.alive() as app:
+        asked = inbound(SECRET, session="web:main")
+        accepted = await app.gate(asked)
+        while not house.here.journal:
+            await house.here.arrived()
+    house.rules = house.router = ""
+    async with house.alive() as app:
+        answer = await app.engine.answer(accepted.turn_id)
+        assert answer.failed
+        assert "A rule keeps this message on this machine, but the model cloud" in answer.text
+    async with house.running() as line:
+        await house.say(line, "explain the moon")
+    async with house.alive() as app:
+        later = await app.gate(inbound("explain the moon", session="web:main"))
+        await app.engine.answer(later.turn_id)
+
+
 async def the_rule_is_added_later(house):
     house.rules, house.agent = "", 'model = "small"'
     async with house.running() as line:
@@ -418,6 +453,7 @@ WAYS = (
     a_local_model_condenses_it,
     the_program_is_started_anew,
     the_rule_is_taken_out,
+    the_rule_is_taken_out_while_it_waits,
     the_rule_is_added_later,
     messages_are_joined,
     a_message_is_steered_into_a_turn,

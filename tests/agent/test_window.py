@@ -10,9 +10,9 @@ from aiohttp import ClientSession
 from famulus.agent.room import Learned, fitted, size
 from famulus.core.config import ModelEntry, Provider
 from famulus.core.errors import ContextOverflow
-from famulus.core.messages import Message, Origin, Text, ToolCall, ToolResult
+from famulus.core.messages import Message, Origin, Text, ToolCall, ToolResult, Usage
 from famulus.core.plugins import find, own_names, settings_type
-from famulus.core.protocols import Context, ModelCard
+from famulus.core.protocols import Context, Done, ModelCard
 from famulus.core.settings import Secret, doc
 from famulus.core.tools import tool
 from famulus.models.openai_chat import OpenAIChat
@@ -209,3 +209,24 @@ def test_tokens_are_learned_from_what_a_model_reports():
 def test_there_is_always_some_room():
     room = Learned().room(CARD, fixed_bytes=100_000, history_tokens=16_000)
     assert room.messages_bytes >= 4096 * 3 // 8
+
+
+async def test_what_another_model_finds_too_long_costs_this_one_nothing(talk):
+    too_long = ContextOverflow("It is too long for the one that looks at pictures.")
+    too_long.model = "eyes"
+    counted = Usage(input_tokens=100_000)
+
+    class Counting(Scripted):
+        """Its answers are of another model, too, which counts each byte."""
+
+        async def stream(self, request):
+            async for chunk in super().stream(request):
+                done = isinstance(chunk, Done)
+                yield msgspec.structs.replace(chunk, card="eyes", usage=counted) if done else chunk
+
+    model = Counting(["Yes."] * 5 + [too_long] + ["Yes."] * 5, card=CARD)
+    async with talk(model) as talking:
+        for number in range(9):
+            await talking.say(f"question {number} {'at length ' * 30}")
+    last = model.requests[-1].messages
+    assert "question 0" in last[0].text

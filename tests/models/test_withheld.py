@@ -73,8 +73,9 @@ async def test_a_model_elsewhere_is_not_asked_something_private() -> None:
     with pytest.raises(ModelRejected, match=r"Set transcription\.model"):
         await asked(far, said("user", "my SECRET", private=True), kind="transcription")
     steered = (said("user", "go"), said("assistant", call()), said("tool", result("4")))
-    with pytest.raises(ModelRejected):
+    with pytest.raises(ModelRejected) as refused:
         await asked(far, *steered, said("user", "my SECRET", private=True))
+    assert not refused.value.sent, "nobody is charged for it"
     assert far.requests == []
 
 

@@ -1,7 +1,7 @@
 """What recordings and text files say, put into words beside the message they came with."""
 
 import mimetypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -102,7 +102,7 @@ class Media:
             raise Unheard(" ".join(dict.fromkeys(problems)))
         return Read(Message(message.role, tuple(parts), private), usage)
 
-    async def is_private(self, parts: Iterable[Part]) -> bool:
+    async def is_private(self, parts: Sequence[Part]) -> bool:
         """Whether a rule keeps a message here for what it says, or the files that come with it."""
         if self._keeps is None:
             return False
@@ -183,6 +183,8 @@ def _beginning(text: str, file: File, room: int) -> str:
     if len(text) <= room:
         return text
     shown = text[:room].rpartition("\n")[0] or text[:room]
+    if not file.path:
+        return f"{shown}\n[Cut here. The rest cannot be shown.]"
     line = shown.count("\n") + 2
     return f"{shown}\n[Cut here. From line {line} on: read_file {file.path}, offset={line}]"
 

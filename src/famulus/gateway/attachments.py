@@ -3,12 +3,15 @@
 import asyncio
 import mimetypes
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from famulus.core import workspace as files
 from famulus.core.config import Limits
 from famulus.core.errors import FamulusError, Invalid, NotReady, TooLarge, ToolError
-from famulus.core.messages import File, Image, Origin
+from famulus.core.messages import File, Image, Origin, Part
 from famulus.state.blobs import Blob, Blobs
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -25,9 +28,19 @@ _BY_BYTES = IMAGE_TYPES | {"application/pdf"}
 
 
 class Attachments:
-    """Raises `Invalid` kinds, or `NotReady` when there is no room."""
+    """Raises `Invalid` kinds, or `NotReady` when there is no room. `is_private` says whether a rule
+    keeps a message on this machine.
+    """
 
-    def __init__(self, blobs: Blobs, limits: Limits, *, workspace: Path) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        limits: Limits,
+        *,
+        workspace: Path,
+        is_private: Callable[[Sequence[Part]], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._is_private = is_private
         self._blobs = blobs
         self._limits = limits
         self._workspace = workspace
@@ -67,6 +80,18 @@ class Attachments:
             raise FamulusError(f"{path} cannot be read: {error.strerror}.") from None
         media_type = mimetypes.guess_type(path.name)[0] or ""
         return await self.part(await self.keep(data, name=path.name, media_type=media_type))
+
+    async def kept(self, parts: Sequence[Part]) -> Sequence[Part] | None:
+        """The parts of a message that a rule keeps on this machine, or None for another message.
+
+        Their files are taken out of the workspace: models elsewhere can read there, too.
+        """
+        if self._is_private is None or not await self._is_private(parts):
+            return None
+        hashes = [part.blob for part in parts if isinstance(part, File) and part.path]
+        if hashes:
+            await asyncio.to_thread(files.remove_uploaded, self._workspace, hashes)
+        return [replace(part, path="") if isinstance(part, File) else part for part in parts]
 
     async def _place(self, blob: Blob, name: str) -> str:
         """Put a file where the tools can read it; its path in the workspace."""

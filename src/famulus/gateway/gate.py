@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -42,12 +42,13 @@ class Gate:
         sessions: Sessions,
         limits: Limits,
         check_model: Callable[[str], object] = lambda name: None,
-        is_private: Callable[[Iterable[Part]], Awaitable[bool]] | None = None,
+        kept: Callable[[Sequence[Part]], Awaitable[Sequence[Part] | None]] | None = None,
     ) -> None:
-        """`check_model` raises ConfigError for a name that no model has. `is_private` says whether
-        a rule keeps a message on this machine; the mark is set here once and for all.
+        """`check_model` raises ConfigError for a name that no model has. `kept` gives the
+        parts of a message that a rule keeps on this machine as they are stored, or None for any
+        other message; the mark is set here once and for all.
         """
-        self._is_private = is_private
+        self._kept = kept
         self._check_model = check_model
         self._engine = engine
         self._people = people
@@ -64,13 +65,15 @@ class Gate:
             person = known.id
             origin = Origin.OWNER if known.role == OWNER else Origin.GUEST
         key = await self._session(inbound, person)
+        kept = await self._kept(inbound.parts) if self._kept else None
+        parts = inbound.parts if kept is None else kept
         inbound = msgspec.structs.replace(
             inbound,
-            private=self._is_private is not None and await self._is_private(inbound.parts),
+            private=kept is not None,
             person=person,
             dialog_id=key.dialog_id,
             correlation_id=inbound.correlation_id or secrets.token_hex(6),
-            parts=tuple(_said_by(origin, part) for part in inbound.parts),
+            parts=tuple(_said_by(origin, part) for part in parts),
         )
         correlation.set(inbound.correlation_id)
         command = is_command(inbound)

@@ -198,5 +198,5 @@ def image_line(image: Image) -> str:
 
 
 def file_line(file: File) -> str:
-    where = f", in the workspace at {file.path}" if file.path else ", no longer kept"
+    where = f", in the workspace at {file.path}" if file.path else ", not in the workspace"
     return f"[File: {file.name or 'without a name'} ({file.media_type}){where}]"

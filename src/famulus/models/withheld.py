@@ -48,10 +48,12 @@ class Withheld:
         if asks_privately(request.messages):
             listens = request.caller.kind == "transcription"
             setting = "transcription.model" if listens else "router.simple"
-            raise ModelRejected(
+            error = ModelRejected(
                 f"A rule keeps this message on this machine, but the model {self.card.name} is "
                 f"not local. Set {setting} to a local model."
             )
+            error.sent = False
+            raise error
         messages = tuple(without_private(request.messages))
         media = _shown(request.media, messages)
         return msgspec.structs.replace(request, messages=messages, media=media)
