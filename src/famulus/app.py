@@ -378,7 +378,10 @@ async def build_tools(
     """The tools that work here, and for each of the others why it does not."""
     settings = config.plugin_settings("tools", "shell", shell.Settings)
     limits = CommandLimits(
-        memory=settings.memory, processes=settings.processes, output=settings.output
+        memory=settings.memory,
+        processes=settings.processes,
+        output=settings.output,
+        file=settings.file,
     )
     sandbox, reason = (
         await find_sandbox(settings.sandbox, limits) if settings.enabled else (None, "")

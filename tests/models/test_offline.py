@@ -11,6 +11,7 @@ from famulus.core.messages import Message, Note, Origin, Text, ToolCall, ToolRes
 from famulus.core.plugins import Services, find, settings_type
 from famulus.core.protocols import Context, Done, Request, TextDelta, Tool, ToolSpec
 from famulus.models.offline import Offline
+from famulus.models.offline_words import worded
 
 pytestmark = pytest.mark.anyio
 
@@ -269,3 +270,23 @@ async def test_failure_of_a_tool_is_told_and_nothing_is_built_on_it(
     assert told == "calculator did not work: Division by zero."
     assert rounds == 1
     assert not (tmp_path / "result.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "It is Saturday, 2026-11-21 09:47."),
+        ("de", "Es ist Samstag, 2026-11-21 09:47."),
+        ("zh", "现在是 星期六, 2026-11-21 09:47。"),
+    ],
+)
+def test_the_day_of_the_week_is_in_the_language_of_the_answer(language: str, words: str) -> None:
+    call = ToolCall("1", "current_datetime", "{}")
+    told = (Text("Saturday, 2026-11-21 09:47", Origin.TOOL),)
+    assert worded(language, call, ToolResult("1", call.name, told)) == words
+
+
+def test_a_rounded_result_is_not_said_to_be_equal() -> None:
+    call = ToolCall("1", "calculator", '{"expression": "1/3"}')
+    result = ToolResult("1", call.name, (Text("≈ 0.3333", Origin.TOOL),))
+    assert worded("en", call, result) == "1/3 ≈ 0.3333"

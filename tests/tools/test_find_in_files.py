@@ -68,3 +68,34 @@ async def test_many_hits_are_cut_and_said(text, workspace):
     found = await text(find_in_files, pattern="hit")
     assert len(found) < 4100
     assert "[the first 200 places; narrow the search for more]" in found
+
+
+async def test_a_file_may_be_named_as_the_place(text, tree):
+    found = await text(find_in_files, pattern="hello", path="b.md")
+    assert found == "b.md:1: hello world"
+    assert await text(find_in_files, pattern="hello", path="/work/b.md", glob="*.py") == found
+    with pytest.raises(ToolError, match=r"There is no c\.md"):
+        await text(find_in_files, pattern="hello", path="c.md")
+
+
+async def test_a_large_file_is_searched(text, workspace):
+    (workspace / "big.log").write_text("x\n" * 1_500_000 + "needle\n")
+    assert await text(find_in_files, pattern="needle") == "big.log:1500001: needle"
+
+
+async def test_a_file_that_is_too_large_is_named(text, workspace):
+    with (workspace / "huge.log").open("wb") as file:
+        file.truncate(17 * 2**20)
+    (workspace / "a.txt").write_text("other")
+    assert await text(find_in_files, pattern="needle") == (
+        "[nothing found in 1 files]\n[not searched, larger than 16 MiB: huge.log]"
+    )
+
+
+async def test_what_tools_have_put_aside_is_found_only_where_it_is_named(text, workspace):
+    (workspace / ".outputs").mkdir()
+    (workspace / ".outputs/a.txt").write_text("needle")
+    assert await text(find_in_files, pattern="needle") == "[nothing found in 0 files]"
+    found = ".outputs/a.txt:1: needle"
+    assert await text(find_in_files, pattern="needle", path=".outputs") == found
+    assert await text(find_in_files, pattern="needle", path=".outputs/a.txt") == found

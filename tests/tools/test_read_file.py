@@ -101,3 +101,22 @@ async def test_a_pipe_is_refused_and_does_not_hang(text, workspace):
     os.mkfifo(workspace / "pipe")
     with pytest.raises(ToolError, match="pipe or device"):
         await text(read_file, path="pipe")
+
+
+async def test_a_long_line_can_be_read_to_its_end(text, workspace):
+    line = "".join(f"{n} " for n in range(5000))
+    (workspace / "one.json").write_text(f"first\n{line}\nlast\n")
+    assert "[lines 1-1 of 3; go on with offset=2]" in await text(read_file, path="one.json")
+    seen, column = "", 1
+    while True:
+        piece = await text(read_file, path="one.json", offset=2, column=column)
+        assert len(piece) < 4200
+        if "column=" not in piece:
+            break
+        body, _, note = piece.rpartition("\n[line 2, characters ")
+        seen += body
+        assert note.startswith(f"{column}-")
+        column = int(note.partition("column=")[2].rstrip("]"))
+    assert seen + piece == f"{line}\nlast\n"
+    with pytest.raises(ToolError, match=r"Line 1 of one\.json has 6 characters"):
+        await text(read_file, path="one.json", column=9)

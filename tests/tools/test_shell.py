@@ -69,3 +69,9 @@ async def test_output_may_hold_what_others_sent(call, workspace):
     (workspace / "uploads/a.txt").write_text("obey")
     answer = await call(shell, {"sandbox": SANDBOX}, command="cat uploads/*")
     assert answer.parts[0].origin is Origin.OUTSIDE
+
+
+async def test_the_model_is_told_that_a_file_became_too_large(text):
+    sandbox = Plain("none", Limits(file=4096))
+    told = await text(shell, {"sandbox": sandbox}, command="head -c 9000 /dev/zero > a; exit $?")
+    assert "no file may have more than 268,435,456 bytes" in told

@@ -18,6 +18,17 @@ _GERMAN = re.compile(
 )
 _REAL_MODEL = "ANTHROPIC_API_KEY, OPENAI_API_KEY, OPENROUTER_API_KEY"
 
+_WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_DAYS = {
+    "de": dict(
+        zip(
+            _WEEK,
+            ("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"),
+            strict=True,
+        )
+    ),
+    "zh": {day: f"星期{name}" for day, name in zip(_WEEK, "一二三四五六日", strict=True)},
+}
 _PHRASES = {
     "en": {
         "greet": "Hello! {who}",
@@ -185,12 +196,13 @@ def worded(language: str, call: ToolCall, result: ToolResult) -> str:
     match call.name:
         case "calculator":
             expression = str(arguments.get("expression", ""))
-            return text if "=" in text else f"{expression} = {text}"
+            sign = "" if text.startswith("≈") else "= "
+            return text if "=" in text else f"{expression} {sign}{text}"
         case "current_datetime":
             zone = str(arguments.get("timezone", ""))
             place = zone.rpartition("/")[2].replace("_", " ")
             key = "there" if zone else "here"
-            return phrases[key].format(place=place, text=text.rstrip("."))
+            return phrases[key].format(place=place, text=_day(text.rstrip("."), language))
         case "write_file":
             content = str(arguments.get("content", ""))
             if path == NOTES and arguments.get("append"):
@@ -205,6 +217,13 @@ def worded(language: str, call: ToolCall, result: ToolResult) -> str:
         case "shell":
             return f"```\n{text}\n```"
     return text or phrases["nothing"]
+
+
+def _day(text: str, language: str) -> str:
+    """A time as the clock tells it, with the day of the week in the language of the answer."""
+    day, comma, rest = text.partition(", ")
+    names = _DAYS.get(language, {})
+    return f"{names[day]}{comma}{rest}" if day in names else text
 
 
 def _trimmed(text: str, note: str) -> str:

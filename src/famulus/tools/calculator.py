@@ -1,12 +1,13 @@
 """Works out arithmetic in exact decimals.
 
-Numbers hold 400 digits. A result that is exact is shown in full, any other with 28 digits.
+A result that is exact is shown in full; any other is rounded, and says so with a `≈`.
 """
 
+import contextlib
 import decimal
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import (
     ROUND_FLOOR,
     ROUND_HALF_UP,
@@ -28,9 +29,8 @@ from famulus.core.settings import Section, doc
 from famulus.core.tools import tool
 
 _DIGITS = 400
-_SHOWN = 28
-_LONGEST = 1000
 _DEEPEST = 50
+_SMALLEST = 28  # zeros before the first digit that are still written out
 _PRECISION = decimal.Context(
     prec=_DIGITS, Emax=9999, Emin=-9999, traps=[DivisionByZero, InvalidOperation, Overflow]
 )
@@ -42,6 +42,16 @@ class Settings(Section, frozen=True):
     """Exact arithmetic."""
 
     enabled: Annotated[bool, doc("Whether the tool is there.")] = True
+    digits: Annotated[
+        int, doc("Digits that are calculated with, and shown of an exact result.", ge=50, le=4000)
+    ] = _DIGITS
+    rounded_digits: Annotated[
+        int, doc("Digits shown of a result that is not exact.", ge=1, le=50)
+    ] = 28
+    longest: Annotated[int, doc("Characters of an expression.", ge=1, le=10_000)] = 1000
+
+
+_DEFAULT = Settings()
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,19 +62,22 @@ def build(settings: Settings, services: Services) -> Tool:
     @tool(replay=Replay.SAFE)
     async def calculator(context: Context, arguments: Arguments) -> str:
         """Exact arithmetic: + - * / // % **, 5% of x, sqrt, ln, sin, round, mean, stdev…"""
-        return calculate(arguments.expression)
+        return calculate(arguments.expression, settings)
 
     return calculator
 
 
-def calculate(expression: str) -> str:
+def calculate(expression: str, settings: Settings = _DEFAULT) -> str:
     """The value of `expression`. Raises `ToolError` saying what is wrong with it."""
-    if len(expression) > _LONGEST:
-        raise ToolError(f"The expression is longer than {_LONGEST} characters. Split it.")
+    if len(expression) > settings.longest:
+        raise ToolError(f"The expression is longer than {settings.longest} characters. Split it.")
     with localcontext(_PRECISION) as precision:
+        precision.prec = settings.digits
         try:
             value = _Parser(expression).value()
-            return _shown(value, exact=not precision.flags[Inexact])
+            if not precision.flags[Inexact]:
+                return _shown(value, settings.digits)
+            return f"≈ {_rounded_to(value, settings.rounded_digits)}"
         except DivisionByZero:
             raise ToolError("Division by zero.") from None
         except Overflow:
@@ -73,15 +86,15 @@ def calculate(expression: str) -> str:
             raise ToolError("That has no real value, like 0/0 or sqrt(-1).") from None
 
 
-def _shown(value: Decimal, *, exact: bool) -> str:
-    if not exact:
-        value = decimal.Context(prec=_SHOWN, rounding=ROUND_HALF_UP).plus(value)
+def _rounded_to(value: Decimal, digits: int) -> str:
+    return _shown(decimal.Context(prec=digits, rounding=ROUND_HALF_UP).plus(value), digits)
+
+
+def _shown(value: Decimal, longest: int) -> str:
     value = value.normalize()
-    size = value.adjusted()
     if not value:
         return "0"
-    longest = _DIGITS if exact else _SHOWN
-    return f"{value:f}" if -_SHOWN < size < longest else f"{value:e}"
+    return f"{value:f}" if -_SMALLEST < value.adjusted() < longest else f"{value:e}"
 
 
 _TOKEN = re.compile(
@@ -125,7 +138,7 @@ class _Parser:
             elif sign == "/":
                 value = value / other
             else:
-                whole = (value / other).to_integral_value(ROUND_FLOOR)
+                whole = _whole_quotient(value, other)
                 value = whole if sign == "//" else value - other * whole
         return value
 
@@ -223,13 +236,16 @@ def _tokens(expression: str) -> list[str]:
 
 def _integer(value: Decimal, *, most: int = 10**_DIGITS) -> int:
     if value != value.to_integral_value() or abs(value) > most:
-        raise ToolError(f"{_shown(value, exact=False)} is not a whole number of a size I can take.")
+        raise ToolError(
+            f"{_rounded_to(value, _SMALLEST)} is not a whole number of a size I can take."
+        )
     return int(value)
 
 
 def _round(values: Sequence[Decimal]) -> Decimal:
     places = _integer(values[1], most=_DIGITS) if len(values) > 1 else 0
-    return values[0].quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    with _rounding_is_meant():
+        return values[0].quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
 
 
 def _mean(values: Sequence[Decimal]) -> Decimal:
@@ -246,6 +262,23 @@ def _variance(values: Sequence[Decimal]) -> Decimal:
     """Of a sample, so divided by one less than its size."""
     mean = _mean(values)
     return sum(((value - mean) ** 2 for value in values), Decimal()) / (len(values) - 1)
+
+
+def _whole_quotient(value: Decimal, other: Decimal) -> Decimal:
+    with _rounding_is_meant():
+        whole = (value / other).to_integral_value(ROUND_FLOOR)
+    if whole.adjusted() >= decimal.getcontext().prec - 1:
+        raise ToolError("The quotient has more digits than are calculated with.")
+    return whole
+
+
+@contextlib.contextmanager
+def _rounding_is_meant() -> Iterator[None]:
+    """What is rounded in it makes a result no less exact."""
+    flags = decimal.getcontext().flags
+    inexact = flags[Inexact]
+    yield
+    flags[Inexact] = inexact
 
 
 def _rounded(value: Decimal) -> Decimal:

@@ -5,9 +5,11 @@ So it runs in a process of its own that can be killed; plain text is searched wi
 """
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -19,9 +21,20 @@ from famulus.core.plugins import Services
 from famulus.core.protocols import Context, Effect, Replay, Tool, ToolAnswer
 from famulus.core.settings import doc
 from famulus.core.tools import tool
-from famulus.core.workspace import FileSettings, origin_of, read_bytes, walk
+from famulus.core.workspace import (
+    OUTPUTS,
+    Entry,
+    FileSettings,
+    names_of,
+    open_file,
+    origin_of,
+    read_bytes,
+    walk,
+)
 
-_MOST_FILE = 2**20
+_MOST_FILE = 16 * 2**20
+_MOST_NAMED = 5
+_AT_ONCE = 2  # each holds what it searches in memory
 _MOST_BYTES = 32 * 2**20
 _MOST_HITS = 200
 _LINE = 200
@@ -47,28 +60,33 @@ class Arguments(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def build(settings: Settings, services: Services) -> Tool:
+    searching = asyncio.Semaphore(_AT_ONCE)
+
     @tool(effects=(Effect.READS,), replay=Replay.SAFE)
     async def find_in_files(context: Context, arguments: Arguments) -> ToolAnswer:
         """Search file contents, ignoring case."""
-        texts = await asyncio.to_thread(_texts, context, arguments)
+        async with searching:
+            return await search(context, arguments)
+
+    async def search(context: Context, arguments: Arguments) -> ToolAnswer:
+        texts, skipped = await asyncio.to_thread(_texts, context, arguments)
         if re.escape(arguments.pattern).replace("\\ ", " ") == arguments.pattern:
             hits = await asyncio.to_thread(_literal, arguments.pattern, list(texts.values()))
         else:
             hits = await _regular(arguments.pattern, list(texts.values()), settings.search_timeout)
-        return _answer(context, texts, hits, services.tool_output)
+        return _answer(context, texts, hits, skipped, services.tool_output)
 
     return find_in_files
 
 
-def _texts(context: Context, arguments: Arguments) -> dict[str, str]:
-    """The text files to search, by path."""
+def _texts(context: Context, arguments: Arguments) -> tuple[dict[str, str], list[str]]:
+    """The text files to search, by path, and those that are too large to be searched."""
     root, room = context.workspace, _MOST_BYTES
-    glob = Glob(arguments.glob or "**")
-    by_name = "/" not in arguments.glob and bool(arguments.glob)
-    texts = {}
-    for entry in walk(root, arguments.path):
-        name = entry.path.rsplit("/", 1)[-1] if by_name else entry.path
-        if entry.kind != "file" or entry.size > _MOST_FILE or not glob.matches(name):
+    texts: dict[str, str] = {}
+    skipped: list[str] = []
+    for entry in _files(root, arguments):
+        if entry.size > _MOST_FILE:
+            skipped.append(entry.path)
             continue
         try:
             data = read_bytes(root, entry.path, limit=_MOST_FILE)
@@ -81,7 +99,32 @@ def _texts(context: Context, arguments: Arguments) -> dict[str, str]:
         if room < 0:
             raise ToolError(f"More than {_MOST_BYTES:,} bytes to search. Name a folder or a glob.")
         texts[entry.path] = data.decode("utf-8", "replace")
-    return texts
+    return texts, skipped
+
+
+def _files(root: Path, arguments: Arguments) -> Iterator[Entry]:
+    """The files that are meant. What tools have put aside is, where it is named."""
+    names = names_of(root, arguments.path)
+    if size := _size_of_file(root, arguments.path):
+        yield Entry("/".join(names), "file", size)
+        return
+    glob = Glob(arguments.glob or "**")
+    by_name = "/" not in arguments.glob and bool(arguments.glob)
+    for entry in walk(root, arguments.path):
+        first, _, _ = entry.path.partition("/")
+        if entry.kind != "file" or (first == OUTPUTS and not names):
+            continue
+        if glob.matches(entry.path.rsplit("/", 1)[-1] if by_name else entry.path):
+            yield entry
+
+
+def _size_of_file(root: Path, path: str) -> int:
+    """0 for what is no file, or an empty one."""
+    try:
+        with open_file(root, path) as file:
+            return os.fstat(file).st_size
+    except ToolError:
+        return 0
 
 
 def _literal(pattern: str, texts: Iterable[str]) -> list[tuple[int, int]]:
@@ -125,7 +168,11 @@ async def _regular(pattern: str, texts: list[str], seconds: float) -> list[tuple
 
 
 def _answer(
-    context: Context, texts: dict[str, str], hits: list[tuple[int, int]], room: int
+    context: Context,
+    texts: dict[str, str],
+    hits: list[tuple[int, int]],
+    skipped: list[str],
+    room: int,
 ) -> ToolAnswer:
     paths, contents = list(texts), list(texts.values())
     lines: list[str] = []
@@ -143,5 +190,11 @@ def _answer(
             origin = Origin.OUTSIDE
     if len(lines) < len(hits) or len(hits) == _MOST_HITS:
         lines.append(f"[the first {len(lines)} places; narrow the search for more]")
-    text = "\n".join(lines) or f"[nothing found in {len(texts)} files]"
+    if not lines:
+        lines.append(f"[nothing found in {len(texts)} files]")
+    if skipped:
+        named = ", ".join(skipped[:_MOST_NAMED])
+        more = f" and {len(skipped) - _MOST_NAMED} more" if len(skipped) > _MOST_NAMED else ""
+        lines.append(f"[not searched, larger than {_MOST_FILE // 2**20} MiB: {named}{more}]")
+    text = "\n".join(lines)
     return ToolAnswer((Text(text, origin),))

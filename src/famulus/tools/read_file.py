@@ -26,6 +26,7 @@ class Arguments(msgspec.Struct, forbid_unknown_fields=True):
     path: str
     offset: Annotated[int, doc("First line, from 1.", ge=1)] = 1
     limit: Annotated[int, doc("Lines.", ge=1)] = 10_000
+    column: Annotated[int, doc("First character of the first line.", ge=1)] = 1
 
 
 def build(settings: Settings, services: Services) -> Tool:
@@ -52,6 +53,13 @@ def _read(context: Context, arguments: Arguments, room: int) -> str:
     if first and first >= len(lines):
         raise ToolError(f"{path} has {len(lines)} lines; there is no line {arguments.offset}.")
     last = min(len(lines), first + arguments.limit)
+    skipped = arguments.column - 1
+    if lines and skipped:
+        if skipped >= len(lines[first]):
+            raise ToolError(f"Line {first + 1} of {path} has {len(lines[first]):,} characters.")
+        lines[first] = lines[first][skipped:]
+    if lines and len(lines[first]) > room:
+        return _part(lines[first], room, skipped, first + 1)
     text, end = _fitting(lines, first, last, room)
     more = "" if size <= _MOST_BYTES else f" of the first {_MOST_BYTES:,} bytes"
     if end < len(lines) or more:
@@ -60,15 +68,19 @@ def _read(context: Context, arguments: Arguments, room: int) -> str:
     return text or f"[{path} is empty]"
 
 
+def _part(line: str, room: int, skipped: int, number: int) -> str:
+    """As much of a line as fits, and where it goes on."""
+    end = skipped + room
+    of = f"characters {skipped + 1}-{end} of {skipped + len(line)}"
+    return f"{line[:room]}\n[line {number}, {of}; go on with offset={number}, column={end + 1}]"
+
+
 def _fitting(lines: list[str], first: int, last: int, room: int) -> tuple[str, int]:
     """As many whole lines as fit into `room` characters, and the number of the last one."""
     kept: list[str] = []
     for number in range(first, last):
         room -= len(lines[number])
         if room < 0:
-            if not kept:
-                cut = lines[number][:room].rstrip()
-                return f"{cut} [line {number + 1} is cut]", number + 1
             return "".join(kept), number
         kept.append(lines[number])
     return "".join(kept), last

@@ -1,6 +1,7 @@
 """Runs a command in the sandbox."""
 
 import asyncio
+import signal
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,6 +13,8 @@ from famulus.core.protocols import Context, Effect, Finished, Replay, Tool, Tool
 from famulus.core.settings import Seconds, Section, Size, doc
 from famulus.core.tools import tool
 from famulus.core.workspace import holds_uploads, shortened
+
+_FILE_TOO_LARGE = (128 + signal.SIGXFSZ, -signal.SIGXFSZ)  # as a shell tells it, and the system
 
 
 class Settings(Section, frozen=True):
@@ -38,6 +41,9 @@ class Settings(Section, frozen=True):
             ge=16 * 2**20,
         ),
     ] = Size(2 * 2**30)
+    file: Annotated[Size, doc("Largest file that a command may write.", ge=1024)] = Size(
+        256 * 2**20
+    )
     processes: Annotated[int, doc("Processes of a command at the same time.", ge=4)] = 64
     output: Annotated[
         Size, doc("Output that is kept; a command that writes more is ended.", ge=1024)
@@ -94,4 +100,8 @@ def _ending(finished: Finished, settings: Settings) -> str:
             return f"[stopped: more than {settings.processes} processes]"
         case "output":
             return f"[stopped after {settings.output:,} bytes of output]"
+    if finished.exit_code in _FILE_TOO_LARGE:
+        return (
+            f"[exit code {finished.exit_code}: no file may have more than {settings.file:,} bytes]"
+        )
     return f"[exit code {finished.exit_code}]" if finished.exit_code else ""
