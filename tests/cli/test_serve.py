@@ -11,6 +11,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from famulus.testing.fake_openai import FakeOpenAI
@@ -170,3 +171,30 @@ def test_the_workspace_may_lie_elsewhere(serve, tmp_path):
     assert "buy milk" in (elsewhere / "notes.md").read_text()
     assert [each.name for each in elsewhere.iterdir()] == ["notes.md"]
     assert not (tmp_path / "workspace").exists()
+
+
+@pytest.mark.anyio
+async def test_a_token_that_is_removed_in_another_process_reads_no_further(serve, tmp_path):
+    gateway = serve()
+
+    def famulus(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "famulus", "tokens", *arguments],
+            env={"PATH": os.environ["PATH"], "FAMULUS_HOME": str(tmp_path)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=True,
+        ).stdout.strip()
+
+    token = await asyncio.to_thread(famulus, "create", "reader")
+    async with (
+        asyncio.timeout(SECONDS),
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http,
+        http.ws_connect(f"{gateway.url}/ws") as reader,
+    ):
+        assert (await reader.receive_json())["type"] == "session_established"
+        assert await asyncio.to_thread(famulus, "remove", "reader") == "removed reader"
+        ended = await reader.receive()
+        assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, 1008)

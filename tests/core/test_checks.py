@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from famulus.core import checks, plugins
 from famulus.core.describe import tables
 from famulus.core.errors import ConfigError
+from famulus.core.prices import Price
 from famulus.core.settings import (
     Seconds,
     Secret,
@@ -27,15 +28,16 @@ from famulus.core.validation import build
 # Where nothing, none or never is meant by it.
 MAY_BE_ZERO = {
     "server.port",
+    "storage.keep_turns",
+    "storage.keep_ids",
+    "storage.keep_uploads",
     "models.NAME.temperature",
     "models.NAME.top_p",
     *(
-        f"models.NAME.price.{each}"
-        for each in (
-            *("input", "output", "cached", "cache_write", "audio_input", "audio_output"),
-            *("over_input", "over_output", "over_cached", "over_cache_write"),
-            *("minute", "characters"),
-        )
+        f"{section}.{field.name}"
+        for section in ("models.NAME.price", "cost.prices.NAME")
+        for field in msgspec.structs.fields(Price)
+        if field.name != "over_tokens"
     ),
     "agent.tools_budget",
     "agent.turn_tokens",

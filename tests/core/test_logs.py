@@ -2,9 +2,12 @@ import io
 import json
 import logging
 import sys
+import time
+from datetime import datetime
 
 import pytest
 
+from famulus.core import logs
 from famulus.core.logs import LineFormatter, correlation
 
 
@@ -25,7 +28,38 @@ def test_json_holds_the_same():
     values = json.loads(line("turn failed turn=%s count=%d", "x y", 3, style="json"))
     assert values["event"] == "turn failed"
     assert values["turn"] == "x y"
-    assert values["count"] == "3"
+    assert values["count"] == 3
+
+
+def test_json_keeps_numbers_and_truth_apart_from_text():
+    message = "request seconds=%.4f status=%d duplicate=%s cost=%s size=%s name=%s rate=%s"
+    text = line(message, 0.123456, 200, False, 0.5, 10**20, "7", float("nan"), style="json")
+    values = json.loads(text, parse_constant=pytest.fail)
+    assert (values["seconds"], values["status"], values["duplicate"]) == (0.1235, 200, False)
+    assert (values["cost"], values["size"], values["name"], values["rate"]) == (
+        0.5,
+        10**20,
+        "7",
+        "nan",
+    )
+
+
+@pytest.mark.parametrize(
+    ("zone", "offset"), [("UTC", "+00:00"), ("Asia/Kolkata", "+05:30"), ("America/Lima", "-05:00")]
+)
+def test_a_time_says_its_zone(monkeypatch, zone, offset):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    logs._second.cache_clear()
+    try:
+        said = json.loads(line("x", style="json"))["time"]
+        assert said.endswith(offset)
+        assert abs(datetime.fromisoformat(said).timestamp() - time.time()) < 60
+        assert f"time={said[:11]}" in line("x")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        logs._second.cache_clear()
 
 
 def test_a_line_stays_one_line_whatever_is_in_it():

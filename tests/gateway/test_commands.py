@@ -135,6 +135,13 @@ def test_a_command_is_a_name_and_an_argument(text, parsed):
     assert parse(text) == parsed
 
 
+@pytest.mark.parametrize("days", ["abc", "-5", "0", "1.5", "7 days", "3661", "9" * 5000])
+async def test_usage_of_no_number_of_days_is_refused(chat, days):
+    reply = await chat(f"/usage {days}")
+    assert f"`{days[:50]}` is no number of days. Write 1 to 3660" in reply
+    assert len(reply) < 200
+
+
 async def test_usage_tells_what_calls_cost(chat):
     assert await chat("/usage") == "No model was called yet in this time."
     database = chat.house.database

@@ -72,6 +72,20 @@ async def test_the_same_message_again_gets_the_same_answer(gateway):
     assert house.agent.ran == ["hello"]
 
 
+@pytest.mark.parametrize("name", ["chat_id", "message_id", "session_id"])
+async def test_an_id_that_no_database_keeps_is_refused(gateway, name):
+    value = "web:a\0b:1" if name == "session_id" else "a\0b"
+    async with gateway() as house:
+        client = await house.browser()
+        async with client.post("/api/chat", json={"message": "hi", name: value}) as answer:
+            assert answer.status == 400
+            assert "error" in await answer.json()
+        if name != "message_id":
+            async with client.get("/api/history", params={name: value}) as answer:
+                assert answer.status == 400
+    assert house.agent.ran == []
+
+
 async def test_a_chat_and_a_session_can_be_chosen(gateway):
     async with gateway() as house:
         client = await house.browser()

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -141,8 +142,7 @@ async def test_a_client_that_vanished_is_noticed(gateway):
 
 
 async def test_there_is_an_end_to_the_number_of_clients(gateway):
-    async with gateway() as house:
-        house.server._sockets._max_clients = 3
+    async with gateway(max_clients=3) as house:
         client = await house.browser()
         for _ in range(3):
             await house.connect(client)
@@ -216,8 +216,66 @@ async def test_a_frame_that_is_too_large_is_explained_before_the_close(gateway):
     async with gateway(limits={"frame": 2000}) as house:
         socket = await house.connect()
         await socket.send("user_input", content="x" * 5000)
+        assert (await socket.until("error"))["code"] == "too_large"
+        async with asyncio.timeout(10):
+            ended = await socket.raw.receive()
+        assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+        assert ended.extra == "frame too large"
+
+
+async def test_a_frame_far_over_the_limit_is_explained_too(gateway):
+    """Much of it is still on its way when the gateway has seen its length."""
+    async with gateway() as house:
+        socket = await house.connect()
+        with suppress(ConnectionError):
+            await socket.send("user_input", content="x" * 20_000_000)
         assert await socket.ended() == 1009
     assert socket.seen[-1]["code"] == "too_large"
+    assert "1,048,576 bytes" in socket.seen[-1]["message"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "user_input", "content": "a", "chat_id": "a\0b"},
+        {"type": "user_input", "content": "a", "message_id": "a\0b"},
+        {"type": "user_input", "content": "a", "sender_id": "a\0b"},
+        {"type": "user_input", "content": "a", "session_id": "web:main:a\0b"},
+        {"type": "user_input", "content": "a", "attachments": [{"id": "a\0b"}]},
+        {"type": "list_sessions", "chat_id": "a\0b"},
+        {"type": "create_session", "chat_id": "a\0b"},
+        {"type": "load_session", "session_id": "web:a\0b:1"},
+        {"type": "rename_session", "session_id": "web:a\0b", "title": "t"},
+        {"type": "stop", "chat_id": "a\0b"},
+    ],
+)
+async def test_an_id_that_no_database_keeps_is_refused(gateway, frame):
+    async with gateway() as house:
+        socket = await house.connect()
+        await socket.raw.send_json(frame)
+        assert (await socket.until("error"))["code"] == "invalid"
+
+
+async def test_a_title_loses_what_no_database_keeps(gateway):
+    async with gateway() as house:
+        socket = await house.connect()
+        await socket.send("create_session", title="a\0b c")
+        assert (await socket.until("session_created"))["title"] == "ab c"
+
+
+async def test_a_deleted_session_is_not_called_by_the_title_of_the_next(gateway):
+    async with gateway() as house:
+        socket = await house.connect()
+        await socket.send("create_session", title="Holiday")
+        await socket.until("session_created")
+        await socket.send("create_session", title="Taxes")
+        await socket.until("session_created")
+        await socket.send("user_input", content="/delete")
+        gone = await socket.until("session_deleted")
+        assert "title" not in gone
+        assert gone["session_id"].endswith(":3")
+        now = await socket.until("session_loaded")
+        assert (now["title"], now["session_id"]) == ("Holiday", "web:main:2")
 
 
 async def test_a_binary_frame_is_refused(gateway):

@@ -51,6 +51,33 @@ async def test_a_login_is_known_after_a_restart_and_gone_with_the_password(datab
     assert not await other.valid(other.digest(token))
 
 
+class Late(SQLite):
+    """Reads at once and tells when it is let."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.read = asyncio.Event()
+        self.tell = asyncio.Event()
+
+    async def fetch(self, sql, **values):
+        rows = await super().fetch(sql, **values)
+        self.read.set()
+        await self.tell.wait()
+        return rows
+
+
+async def test_a_check_that_read_the_login_before_it_went_does_not_keep_it(tmp_path, clock):
+    async with Late(tmp_path / "famulus.db") as database, asyncio.timeout(10):
+        logins = make(database, clock)
+        digest = logins.digest(await logins.create(60))
+        checking = asyncio.ensure_future(logins.valid(digest))
+        await database.read.wait()
+        await logins.remove(digest)
+        database.tell.set()
+        await checking
+        assert not await logins.valid(digest)
+
+
 async def test_a_removed_login_stays_gone_however_the_check_races(database, clock):
     logins = make(database, clock)
     digest = logins.digest(await logins.create(60))
@@ -97,3 +124,14 @@ async def test_names_of_tokens_are_unique_and_removing_is_at_once(database, cloc
     assert not await tokens.has("script")
     with pytest.raises(FamulusError, match="no token named"):
         await tokens.remove("script")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a ", "a\nb", "a\0", "x" * 101])
+async def test_a_name_that_tells_nothing_is_refused(database, clock, name):
+    with pytest.raises(FamulusError, match="1 to 100 printable characters"):
+        await Tokens(database, clock=clock).create(name)
+
+
+async def test_a_name_may_be_a_sentence(database, clock):
+    assert await Tokens(database, clock=clock).create("x" * 100)
+    assert await Tokens(database, clock=clock).create("my script on the büro-pc")

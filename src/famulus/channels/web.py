@@ -264,19 +264,21 @@ class Web:
 
     def _executed(self, event: events.CommandExecuted) -> None:
         _remember(self._moved, event.turn_id, event.current)
-        here: Frame = {"chat_id": event.chat_id, "title": event.title}
+        here: Frame = {"chat_id": event.chat_id}
+        # The title is that of the conversation which the chat is in now.
+        now: Frame = {"session_id": event.current, "title": event.title}
         frames: list[Frame] = [
             {
                 "type": "command_executed",
-                "session_id": event.current,
                 "command": event.command,
                 "message_ids": event.answers,
+                **now,
             }
         ]
         if event.command == "delete":
             frames.append({"type": "session_deleted", "session_id": event.session})
         if event.command in _MOVES and (event.current != event.session or event.title):
-            frames.append({"type": _MOVES[event.command], "session_id": event.current})
+            frames.append({"type": _MOVES[event.command], **now})
         for frame in frames:
             self.tell(event.channel, event.chat_id, frame | here)
 

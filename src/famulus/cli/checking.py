@@ -21,7 +21,7 @@ from famulus.core.errors import ConfigError
 from famulus.core.loading import Loaded
 from famulus.core.toml import KeyPath, dotted
 from famulus.core.validation import Written
-from famulus.gateway.listening import check_address, check_host
+from famulus.gateway.listening import check_address, check_host, check_trust
 from famulus.models.classify import compiled
 from famulus.models.named import Models, check_type
 from famulus.models.vendors import KeyMissing
@@ -36,6 +36,8 @@ def check(loaded: Loaded, home: Path) -> None:
     with _at(written, ("server", "host")):
         check_host(server)
         check_address(server)
+    with _at(written, ("server", "trust_loopback")):
+        check_trust(server)
     check_assistant(loaded, home)
 
 

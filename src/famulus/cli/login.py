@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -20,15 +21,16 @@ def command(options: Options) -> None:
     gateway = running_gateway(options.home)
     if gateway is None:
         raise FamulusError("The gateway of this home is not running. Start it: famulus serve")
-    click.echo(_link(gateway))
+    click.echo(request(gateway, "/api/login-link")["url"])
 
 
-def _link(gateway: Gateway) -> str:
+def request(gateway: Gateway, path: str) -> Any:
+    """What the gateway answers to a program of this machine. Raises `FamulusError`."""
     # No proxy of the environment stands between two programs of one machine.
     connection = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=_SECONDS)
     headers = {"Authorization": f"Bearer {gateway.token}"}
     try:
-        connection.request("POST", "/api/login-link", headers=headers)
+        connection.request("POST", path, headers=headers)
         response = connection.getresponse()
         answer = json.load(response)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -40,4 +42,4 @@ def _link(gateway: Gateway) -> str:
         connection.close()
     if response.status != http.client.OK:
         raise FamulusError(f"The gateway refused: {answer.get('error', response.status)}")
-    return str(answer["url"])
+    return answer

@@ -17,11 +17,16 @@ from famulus.core.loading import Loaded
 from famulus.core.logs import write_logs
 from famulus.core.protocols import Channel
 from famulus.gateway.auth import Auth
+from famulus.gateway.listening import allow_files
 from famulus.gateway.metrics import Metrics
 from famulus.gateway.server import Server
 from famulus.state.logins import Logins, Tokens
 
 log = logging.getLogger(__name__)
+
+
+# Beside its clients: model calls, commands, databases, logs.
+_OWN_FILES = 1024
 
 
 @click.command()
@@ -30,6 +35,7 @@ def command(options: Options) -> None:
     """Run the gateway: channels, web chat and API. Ctrl-C or SIGTERM ends it; nothing is lost."""
     loaded = options.load()
     check(loaded, options.home)
+    allow_files(loaded.config.server.max_clients + _OWN_FILES)
     asyncio.run(_serve(options, loaded))
 
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 import click
 import msgspec
 
+from famulus.cli.conversation import running_gateway
+from famulus.cli.login import request
 from famulus.cli.options import Options, as_json, common, common_options
 from famulus.core.clock import Clock
 from famulus.state.logins import Token, Tokens
@@ -57,6 +59,9 @@ def list_(options: Options, *, as_json: bool) -> None:
 def remove(options: Options, *, name: str) -> None:
     """Revoke a token, at once."""
     _with_tokens(options, lambda tokens: tokens.remove(name))
+    if gateway := running_gateway(options.home):
+        # Who reads on with it is still connected.
+        request(gateway, "/api/close-ended")
     click.echo(f"removed {name}")
 
 

@@ -41,6 +41,14 @@ class Server(Section, frozen=True):
         Seconds(86400)
     )
     login_attempts: Annotated[int, doc("Wrong passwords per minute from one address.", ge=1)] = 5
+    max_clients: Annotated[int, doc("WebSockets that may be open at the same time.", ge=1)] = 1000
+    trust_loopback: Annotated[
+        bool,
+        doc(
+            "Lets every program of this machine use the WebSocket without a login. Never with a "
+            "proxy or a tunnel before the gateway, or with users whom you do not trust."
+        ),
+    ] = False
 
 
 class Storage(Section, frozen=True):

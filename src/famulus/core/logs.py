@@ -6,12 +6,14 @@ keys, so that values are quoted and both formats hold the same.
 
 import json
 import logging
+import math
+import operator
 import re
 import sys
 import time
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 correlation: ContextVar[str] = ContextVar("correlation", default="")
 
@@ -25,14 +27,15 @@ class LineFormatter(logging.Formatter):
         self._json = style == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        pairs = {
-            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}",
+        second, zone = _second(int(record.created))
+        pairs: dict[str, Any] = {
+            "time": f"{second}.{int(record.msecs):03d}{zone}",
             "level": record.levelname.lower(),
             "room": record.name.removeprefix("famulus."),
         }
         if current := correlation.get():
             pairs["correlation"] = current
-        pairs |= _pairs(record)
+        pairs |= _pairs(record, typed=self._json)
         if record.exc_info:
             pairs["trace"] = self.formatException(record.exc_info)
         if self._json:
@@ -41,15 +44,19 @@ class LineFormatter(logging.Formatter):
 
 
 @lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(seconds))
+def _second(seconds: int) -> tuple[str, str]:
+    """A second as it is called here, and how far that is from UTC: `+01:00`."""
+    here = time.localtime(seconds)
+    zone = time.strftime("%z", here)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", here), f"{zone[:3]}:{zone[3:]}"
 
 
-def _pairs(record: logging.LogRecord) -> dict[str, str]:
+def _pairs(record: logging.LogRecord, *, typed: bool) -> dict[str, Any]:
     event, keys, formats = _template(str(record.msg))
     if isinstance(record.args, tuple) and record.args and len(keys) == len(record.args):
         values = zip(keys, formats, record.args, strict=True)
-        return {"event": event} | {key: form % (value,) for key, form, value in values}
+        shown = _typed if typed else operator.mod
+        return {"event": event} | {key: shown(form, (value,)) for key, form, value in values}
     return {"event": record.getMessage()}
 
 
@@ -60,6 +67,14 @@ def _template(message: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     # A bare placeholder in the words would shift the values.
     keys = tuple(key for key, _ in pairs) if "%" not in event else ()
     return event, keys, tuple(form for _, form in pairs)
+
+
+def _typed(form: str, value: tuple[Any]) -> Any:
+    """Numbers and truth stay what they are, with the digits that the form asks for."""
+    (plain,) = value
+    if isinstance(plain, float) and math.isfinite(plain):
+        return float(form % value)
+    return plain if isinstance(plain, int) else form % value
 
 
 def _quoted(value: str) -> str:

@@ -16,6 +16,7 @@ from famulus.state.blobs import Blob, Blobs
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
+_HASH = re.compile(r"[0-9a-f]{64}")
 _UNSAFE = re.compile(r"[^\w.\-]+")
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -51,18 +52,20 @@ class Attachments:
             raise TooLarge(f"The file is larger than {self._limits.upload:,} bytes.")
         if not data:
             raise Invalid("The file is empty.")
-        return await self._blobs.add(data, media_type=media_type_of(data, media_type), name=name)
+        return await self._blobs.add(
+            data, media_type=media_type_of(data, media_type), name=name.replace("\0", "")
+        )
 
     async def find(self, blob_id: str) -> Blob:
         """A file that was uploaded before."""
-        blob = await self._blobs.find(blob_id)
+        blob = await self._blobs.find(blob_id) if _HASH.fullmatch(blob_id) else None
         if blob is None:
             raise Invalid("An attached file is not here (any more). Please upload it again.")
         return blob
 
     async def part(self, blob: Blob, *, name: str = "", voice: bool = False) -> Image | File:
         """The file as a part of a message; `voice`: its sender has just spoken it."""
-        name = name or blob.name
+        name = name.replace("\0", "") or blob.name
         if blob.media_type in IMAGE_TYPES:
             return Image(blob.hash, blob.media_type, Origin.OUTSIDE, name)
         path = await self._place(blob, name)

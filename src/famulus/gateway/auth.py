@@ -7,6 +7,7 @@ them together, and a hash that takes time and memory is computed for one guess a
 import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
 from collections import deque
 from typing import Literal
@@ -20,6 +21,8 @@ from famulus.core.memory import give_back_large_blocks
 from famulus.core.settings import Secret
 from famulus.state.logins import Logins, Tokens
 
+log = logging.getLogger(__name__)
+
 COOKIE = "session"
 
 _WINDOW_SECONDS = 60.0
@@ -31,7 +34,7 @@ _LONGEST_PASSWORD = 1024
 class Identity(Struct, frozen=True):
     """How a client proved itself. `key` is a digest, or a token's name; never the proof itself."""
 
-    kind: Literal["login", "token", "password", "local"]
+    kind: Literal["login", "token", "password", "local", "loopback"]
     key: str = ""
 
 
@@ -58,6 +61,9 @@ class Auth:
         """The value of a new session cookie. Raises `NotAllowed` or `TooFast`."""
         attempt = self._throttle.enter(address)
         if not (self._use_link(token) if token else await self._password.matches(password)):
+            log.warning(
+                "refused a login proof=%s address=%s", "link" if token else "password", address
+            )
             if token:
                 raise NotAllowed(
                     "This login link was used already or is too old. Get a new one: famulus login"
@@ -89,6 +95,7 @@ class Auth:
                 return Identity("password")
             attempt = self._throttle.enter(address)
             if not await self._password.matches(token):
+                log.warning("refused a login proof=%s address=%s", "token", address)
                 return None
             self._throttle.forgive(attempt)
             return Identity("password")
@@ -166,6 +173,7 @@ class Throttle:
         self._per_address = per_address
         self._clock = clock
         self._attempts: deque[_Attempt] = deque()
+        self._told_at = -_WINDOW_SECONDS
 
     def enter(self, address: str) -> _Attempt:
         """Raises `TooFast` with the seconds to wait."""
@@ -179,6 +187,7 @@ class Throttle:
         ):
             if len(attempts) >= most:
                 wait = attempts[-most].at + _WINDOW_SECONDS - now
+                self._tell(address, now)
                 raise TooFast(
                     f"Too many attempts. Please try again in {wait:.0f} seconds.",
                     retry_after_seconds=wait,
@@ -186,6 +195,12 @@ class Throttle:
         attempt = _Attempt(address, now)
         self._attempts.append(attempt)
         return attempt
+
+    def _tell(self, address: str, now: float) -> None:
+        """Once a minute and in all, however often somebody guesses: the log has an end too."""
+        if now - self._told_at >= _WINDOW_SECONDS:
+            self._told_at = now
+            log.warning("too many attempts to log in, more are refused address=%s", address)
 
     def forgive(self, attempt: _Attempt) -> None:
         if attempt in self._attempts:

@@ -30,6 +30,7 @@ from famulus.state.sessions import Session, Sessions
 _DUMPED = 10_000
 _LISTED = 20
 _USAGE_DAYS = 30
+_MOST_DAYS = 3660
 _LONGEST_TITLE = 200
 _UNSAFE = re.compile(r"[^\w\-]+")
 
@@ -285,8 +286,14 @@ class Slash:
 
     async def usage(self, call: Call) -> Told:
         person = "" if call.person == OWNER else call.person
-        days = int(call.argument) if call.argument.isdecimal() else _USAGE_DAYS
-        summary = await self._ledger.summary(days=min(max(days, 1), 3660), person=person)
+        days = _days(call.argument)
+        if not days:
+            return Told(
+                f"`{call.argument[:50]}` is no number of days. Write 1 to {_MOST_DAYS}, such as"
+                f" `/usage 7`; `/usage` alone shows the last {_USAGE_DAYS}.",
+                call.session,
+            )
+        summary = await self._ledger.summary(days=days, person=person)
         return Told(usage_text(summary, call.session), call.session)
 
     async def help(self, call: Call) -> Told:
@@ -332,6 +339,14 @@ def _hint(name: str) -> str:
     near = difflib.get_close_matches(name, _BY_NAME, n=1)
     meant = f" Did you mean /{near[0]}?" if near else ""
     return f"There is no command /{name[:50]}.{meant} /help lists all of them."
+
+
+def _days(text: str) -> int:
+    """The days that `/usage` is asked for; 0 for what is no number of days."""
+    if not text:
+        return _USAGE_DAYS
+    days = int(text) if text.isdecimal() and len(text) < 10 else 0
+    return days if days <= _MOST_DAYS else 0
 
 
 def _title(text: str) -> str:

@@ -15,6 +15,7 @@ from famulus.engine import journal, outbox
 from famulus.engine.turns import Engine
 from famulus.gateway.decoding import decode
 from famulus.gateway.erasure import Erasure
+from famulus.gateway.gate import check_id
 from famulus.gateway.history import history
 from famulus.gateway.incoming import CHAT, Attachment, Incoming, Said, session_key
 from famulus.state.messages import Messages
@@ -244,11 +245,13 @@ class Client:
             if not self._desk.channel.serves(key.channel):
                 raise Invalid(f"{session_id[:200]} belongs to another channel.")
             return key
-        return SessionKey(self.chat.channel, chat_id, "") if chat_id else self.chat
+        if not chat_id:
+            return self.chat
+        check_id("chat_id", chat_id)
+        return SessionKey(self.chat.channel, chat_id, "")
 
     def _move(self, key: SessionKey) -> None:
-        if not _is_name(key.chat_id):
-            raise Invalid("chat_id must be 1 to 200 printable characters.")
+        check_id("chat_id", key.chat_id)
         self.chat = SessionKey(key.channel, key.chat_id, "")
         self._desk.channel.watch_chat(self._feed, key.channel, key.chat_id)
 
@@ -256,8 +259,7 @@ class Client:
         key = self._chosen(frame.session_id, frame.chat_id)
         if key.dialog_id:
             return key, await self._desk.sessions.get(str(key))
-        if not _is_name(key.chat_id):
-            raise Invalid("chat_id must be 1 to 200 printable characters.")
+        check_id("chat_id", key.chat_id)
         key = await self._desk.sessions.current(key.channel, key.chat_id, OWNER)
         return key, await self._desk.sessions.ensure(key, OWNER)
 
@@ -322,7 +324,7 @@ def _iso(seconds: float) -> str:
 
 
 def _title(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST_TITLE]
+    return " ".join(text.replace("\0", "").split())[:_LONGEST_TITLE]
 
 
 def _is_name(text: str) -> bool:

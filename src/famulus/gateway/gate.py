@@ -103,9 +103,9 @@ class Gate:
         files = sum(isinstance(part, Image | File) for part in inbound.parts)
         check_size(inbound.text, files, self._limits)
         for name in ("message_id", "chat_id", "sender_id"):
-            value: str = getattr(inbound, name)
-            if not value or len(value) > 200 or not value.isprintable():
-                raise Invalid(f"{name} must be 1 to 200 printable characters.")
+            check_id(name, getattr(inbound, name))
+        if inbound.dialog_id:
+            check_id("dialog_id", inbound.dialog_id)
         if inbound.model:
             try:
                 self._check_model(inbound.model)
@@ -123,6 +123,12 @@ def _said_by(origin: Origin, part: Part) -> Part:
     if isinstance(part, File) and part.origin is not Origin.OUTSIDE:
         return msgspec.structs.replace(part, origin=origin)
     return part  # a picture or a file may come from anyone, whoever sends it
+
+
+def check_id(name: str, value: str) -> None:
+    """Raise `Invalid` for what names nothing: empty, endless, or with what no database keeps."""
+    if not value or len(value) > 200 or not value.isprintable():
+        raise Invalid(f"{name} must be 1 to 200 printable characters.")
 
 
 def check_size(text: str, files: int, limits: Limits) -> None:

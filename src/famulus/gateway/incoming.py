@@ -16,6 +16,8 @@ from famulus.gateway.gate import check_size
 
 CHAT = SessionKey("web", "main", "")
 
+_LONGEST_KEY = 602  # three parts and their colons
+
 
 class Attachment(Struct, frozen=True):
     """Either the `id` that an upload got, or the file itself with `data` in base64. `voice` says
@@ -81,8 +83,9 @@ class Incoming:
 def session_key(session_id: str) -> SessionKey:
     """See `SessionKey.find`. Raises `Invalid`."""
     try:
-        return SessionKey.find(session_id)
+        key = SessionKey.find(session_id)
     except ValueError:
-        raise Invalid(
-            f"{session_id[:200]!r} is not a session: <channel>:<chat_id>:<dialog_id>"
-        ) from None
+        key = None
+    if key is None or not session_id.isprintable() or len(session_id) > _LONGEST_KEY:
+        raise Invalid(f"{session_id[:200]!r} is not a session: <channel>:<chat_id>:<dialog_id>")
+    return key

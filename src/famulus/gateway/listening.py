@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import resource
 import socket
 from typing import Any
 
@@ -16,6 +17,15 @@ def check_host(settings: Settings) -> None:
             f"server.host is {settings.host}, which others can reach, but there is no"
             ' server.password. Set WEBCHAT_PASSWORD and password = "${WEBCHAT_PASSWORD}",'
             ' or listen on "127.0.0.1".'
+        )
+
+
+def check_trust(settings: Settings) -> None:
+    """Raise `ConfigError` where those whom `trust_loopback` lets in may come from anywhere."""
+    if settings.trust_loopback and settings.public_url:
+        raise ConfigError(
+            "server.trust_loopback lets in whoever comes from this machine, and what stands before"
+            " the gateway at server.public_url comes from there too. Remove one of the two."
         )
 
 
@@ -71,6 +81,14 @@ def unusable(settings: Settings, error: OSError) -> ConfigError:
         )
     said = (error.strerror or str(error)).rstrip(".")
     return ConfigError(f"server.host {host} port {port} cannot be used: {said}. Set another one.")
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the number of files and sockets that this process may open, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def is_loopback(name: str) -> bool:

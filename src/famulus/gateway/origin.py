@@ -23,11 +23,25 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Server": "famulus",
 }
+# Headers of browsers and of proxies, and proofs: who sends one is not simply let in.
+_SPOKEN_FOR = frozenset(
+    {
+        "origin",
+        "cookie",
+        "authorization",
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "true-client-ip",
+    }
+)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Origins:
     def __init__(self, settings: Settings) -> None:
+        self._trust_loopback = settings.trust_loopback
         self._loopback = is_loopback(settings.host)
         self._host = settings.host.lower()
         self._public = urlsplit(settings.public_url.lower())
@@ -44,6 +58,24 @@ class Origins:
         if not self._origin_allowed(request):
             return "This request comes from a page of another site."
         return ""
+
+    def is_own_program(self, request: web.Request) -> bool:
+        """Whether `trust_loopback` holds for a request: it comes from this machine, and neither
+        from a browser nor through anything that speaks for somebody else.
+        """
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        return (
+            self._trust_loopback
+            and isinstance(peer, tuple)
+            and is_loopback(peer[0])
+            # By DNS rebinding a page reaches loopback under its own name.
+            and is_loopback(_name(request.host))
+            # A browser says with every WebSocket whose page wants it.
+            and not any(
+                name in _SPOKEN_FOR or name.startswith(("sec-fetch-", "x-forwarded-", "cf-"))
+                for name in map(str.lower, request.headers)
+            )
+        )
 
     def is_secure(self, request: web.Request) -> bool:
         """Whether the browser came by `public_url` over TLS, so that its cookie can demand it."""

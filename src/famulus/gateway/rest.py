@@ -16,6 +16,7 @@ from famulus.gateway.attachments import IMAGE_TYPES, Attachments
 from famulus.gateway.auth import COOKIE, Auth
 from famulus.gateway.bodies import Bodies
 from famulus.gateway.decoding import T, decode
+from famulus.gateway.gate import check_id
 from famulus.gateway.history import history
 from famulus.gateway.incoming import (
     CHAT,
@@ -147,8 +148,7 @@ class Rest:
     async def history(self, request: web.Request) -> web.Response:
         session_id = request.query.get("session_id", "")
         chat_id = request.query.get("chat_id", CHAT.chat_id)
-        if not chat_id or len(chat_id) > 200 or not chat_id.isprintable():
-            raise Invalid("chat_id must be 1 to 200 printable characters.")
+        check_id("chat_id", chat_id)
         key = session_key(session_id) if session_id else SessionKey(CHAT.channel, chat_id, "")
         if not key.dialog_id:
             key = await self._sessions.current(key.channel, key.chat_id, OWNER)

@@ -33,7 +33,7 @@ from famulus.gateway.auth import COOKIE, Auth, Identity
 from famulus.gateway.erasure import Erasure
 from famulus.gateway.frames import Desk
 from famulus.gateway.incoming import Incoming
-from famulus.gateway.listening import check_host, unusable
+from famulus.gateway.listening import check_host, check_trust, unusable
 from famulus.gateway.metrics import Metrics
 from famulus.gateway.origin import HEADERS, Origins
 from famulus.gateway.rest import Rest, answer
@@ -104,7 +104,13 @@ class Server:
             limits=config.limits,
             commands=commands,
         )
-        self._sockets = Sockets(desk, channel=web, auth=auth, limits=config.limits)
+        self._sockets = Sockets(
+            desk,
+            channel=web,
+            auth=auth,
+            limits=config.limits,
+            max_clients=config.server.max_clients,
+        )
         self._rest = Rest(
             channel=web,
             auth=auth,
@@ -132,6 +138,7 @@ class Server:
     async def __aenter__(self) -> Self:
         settings = self._settings
         check_host(settings)
+        check_trust(settings)
         runner = web.AppRunner(
             self._application(),
             access_log=None,
@@ -182,6 +189,7 @@ class Server:
                 web.post("/api/login", rest.login),
                 web.post("/api/logout", rest.logout),
                 web.post("/api/login-link", self._make_login_link),
+                web.post("/api/close-ended", self._close_ended),
                 web.post("/api/chat", guarded(rest.chat)),
                 web.get("/api/history", guarded(rest.history)),
                 web.post("/api/upload", guarded(rest.upload)),
@@ -267,6 +275,8 @@ class Server:
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         identity = await self._identify(request)
+        if identity is None and self._origins.is_own_program(request):
+            identity = Identity("loopback")
         if identity is None:
             return _unknown()
         if request.headers.get("Upgrade", "").lower() != "websocket":
@@ -278,6 +288,13 @@ class Server:
         if not self._auth.is_local(_bearer(request)):
             return answer({"error": "Only programs on this machine may ask for it."}, status=401)
         return answer({"url": self.login_link()})
+
+    async def _close_ended(self, request: web.Request) -> web.Response:
+        """For `famulus tokens remove`, after which nobody may read on."""
+        if not self._auth.is_local(_bearer(request)):
+            return answer({"error": "Only programs on this machine may ask for it."}, status=401)
+        await self._sockets.close_ended()
+        return answer({"ok": True})
 
     # ------------------------------------------------------------ the file for local programs
 

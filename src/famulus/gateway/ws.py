@@ -12,8 +12,6 @@ from famulus.core.errors import Busy, Invalid, Refused, StoreError
 from famulus.gateway.auth import Auth, Identity
 from famulus.gateway.frames import Client, Desk
 
-MAX_CLIENTS = 100
-
 _HEARTBEAT_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
 _CHECK_SECONDS = 1.0
@@ -29,7 +27,7 @@ class Sockets:
         channel: Web,
         auth: Auth,
         limits: Limits,
-        max_clients: int = MAX_CLIENTS,
+        max_clients: int,
         heartbeat_seconds: float = _HEARTBEAT_SECONDS,
     ) -> None:
         self._desk = desk
@@ -80,6 +78,15 @@ class Sockets:
         ended = [each for each in self._open if each.identity == Identity("login", digest)]
         await self._close(ended, WSCloseCode.POLICY_VIOLATION, b"logged out")
 
+    async def close_ended(self) -> None:
+        """Close the connections whose login or token has ended, whoever ended it."""
+        ended = set()
+        for identity in {each.identity for each in self._open}:
+            if not await self._auth.still(identity):
+                ended.add(identity)
+        gone = [each for each in self._open if each.identity in ended]
+        await self._close(gone, WSCloseCode.POLICY_VIOLATION, b"logged out")
+
     async def close_all(self) -> None:
         await self._close(list(self._open), WSCloseCode.GOING_AWAY, b"Famulus stops")
 
@@ -96,8 +103,13 @@ class _Socket(web.WebSocketResponse):
     ) -> bool:
         # aiohttp closes as soon as it sees the length; the reason belongs before that.
         if code == WSCloseCode.MESSAGE_TOO_BIG and not self.closed:
-            error = {"type": "error", "code": "too_large", "message": "The frame is too large."}
+            error = {
+                "type": "error",
+                "code": "too_large",
+                "message": f"The frame is larger than {self._max_msg_size:,} bytes.",
+            }
             await self.send_str(msgspec.json.encode(error).decode())
+            message = b"frame too large"
         return await super().close(code=code, message=message, drain=drain)
 
 

@@ -13,6 +13,7 @@ from famulus.core.settings import Secret
 from famulus.store.database import Database, statement
 
 _USED_EVERY_SECONDS = 60.0
+_LONGEST_NAME = 100
 
 
 class Logins:
@@ -25,6 +26,7 @@ class Logins:
         self._clock = clock
         self._key = hashlib.sha256(password.reveal().encode()).digest()
         self._known: dict[str, float] = {}
+        self._removals = 0
 
     async def create(self, lifetime_seconds: float) -> str:
         """The random value of a new session cookie."""
@@ -48,12 +50,16 @@ class Logins:
         """Whether the login with this `digest` exists and has not expired."""
         expires = self._known.get(digest)
         if expires is None:
+            removals = self._removals
             rows = await self._database.fetch(
                 "select expires from login where hash = :hash", hash=digest
             )
             if not rows:
                 return False
-            expires = self._known[digest] = float(rows[0]["expires"])
+            expires = float(rows[0]["expires"])
+            # A row that was read just before it went must not come back as known.
+            if removals == self._removals:
+                self._known[digest] = expires
         if expires > self._now():
             return True
         self._known.pop(digest, None)
@@ -64,7 +70,7 @@ class Logins:
         await self._database.transaction(
             [statement("delete from login where hash = :hash", hash=digest)], durable=True
         )
-        # A check that read the row just before it went must not bring it back.
+        self._removals += 1
         self._known.pop(digest, None)
 
     def digest(self, token: str) -> str:
@@ -90,7 +96,14 @@ class Tokens:
         self._clock = clock
 
     async def create(self, name: str) -> str:
-        """A new token; it is shown this one time. Raises FamulusError if the name is taken."""
+        """A new token; it is shown this one time. Raises FamulusError for a name that is taken or
+        that nobody could tell from others.
+        """
+        if not (name.isprintable() and name == name.strip() and 0 < len(name) <= _LONGEST_NAME):
+            raise FamulusError(
+                f"A token's name has 1 to {_LONGEST_NAME} printable characters, and no blank at its"
+                " ends. Choose one that says whose it is, such as my-script."
+            )
         token = f"fam_{secrets.token_urlsafe(32)}"
         (result,) = await self._database.transaction(
             [
