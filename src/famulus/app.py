@@ -4,6 +4,7 @@ The only file that knows them all. Nothing here is global, so two assistants fit
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 """The folder of the home that tools work in."""
+
+log = logging.getLogger(__name__)
 
 _SENDING_SECONDS = 2.0
 _ORPHANED_SECONDS = 3600.0
@@ -192,8 +195,10 @@ async def _build(
     door = await stack.enter_async_context(
         Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)
     )
-    tools, missing = await build_tools(config, clock, door, spending)
     shell_settings = config.plugin_settings("tools", "shell", shell.Settings)
+    tools, missing = await build_tools(config, clock, door, spending)
+    if shell_settings.network == "host":
+        log.warning('commands reach the network setting=tools.shell.network value="host"')
     agent = Agent(
         config.agent,
         prompt=prompts(loaded, home),
@@ -384,7 +389,9 @@ async def build_tools(
         file=settings.file,
     )
     sandbox, reason = (
-        await find_sandbox(settings.sandbox, limits) if settings.enabled else (None, "")
+        await find_sandbox(settings.sandbox, limits, network=settings.network == "host")
+        if settings.enabled
+        else (None, "")
     )
     services = Services(
         clock=clock,

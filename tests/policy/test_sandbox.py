@@ -84,6 +84,22 @@ async def test_there_is_no_network(sh):
     assert "eth0" not in finished.output
 
 
+async def test_a_command_that_is_given_the_network_reaches_it_and_no_more_files(bwrap, tmp_path):
+    sandbox = Bubblewrap(bwrap, LIMITS, network=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
+        finished = await sandbox.run(
+            ["/bin/sh", "-c", f'python3 -c "{code}" && cat /etc/resolv.conf; ls /root /home /run'],
+            workspace=tmp_path / "workspace",
+            timeout_seconds=20,
+        )
+        server.settimeout(5)
+        server.accept()[0].close()
+    assert Path("/etc/resolv.conf").read_text() in finished.output
+    assert finished.output.count("No such file") == 3
+
+
 async def test_no_file_of_ours_can_be_read(sh, tmp_path, monkeypatch):
     canary = f"canary-{uuid.uuid4().hex}"
     monkeypatch.setenv("API_KEY", canary)

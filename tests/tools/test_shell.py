@@ -4,10 +4,10 @@ import pytest
 
 from famulus.core.messages import Origin
 from famulus.core.plugins import Unavailable
-from famulus.core.protocols import Finished
+from famulus.core.protocols import Effect, Finished
 from famulus.policy.command import Limits
 from famulus.policy.plain import Plain
-from famulus.testing.check_tool import ToolContract, services
+from famulus.testing.check_tool import ToolContract, context, services
 from famulus.tools import shell
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +55,7 @@ async def test_without_a_sandbox_the_tool_is_not_there_and_says_why():
 async def test_the_model_is_told_what_stopped_a_command(text, stopped_by, words):
     class Stopping:
         name = "fake"
+        network = False
 
         async def run(self, command, *, workspace: Path, timeout_seconds: float) -> Finished:
             return Finished(exit_code=137, output="part", seconds=1.0, stopped_by=stopped_by)
@@ -75,3 +76,26 @@ async def test_the_model_is_told_that_a_file_became_too_large(text):
     sandbox = Plain("none", Limits(file=4096))
     told = await text(shell, {"sandbox": sandbox}, command="head -c 9000 /dev/zero > a; exit $?")
     assert "no file may have more than 268,435,456 bytes" in told
+
+
+class Contained(Plain):
+    """As bubblewrap tells of itself."""
+
+    def __init__(self, *, network):
+        super().__init__("none", Limits())
+        self.network = network
+
+
+async def test_a_shell_with_network_says_so_and_its_output_is_from_outside(workspace):
+    settings = shell.Settings(network="host")
+    tool = shell.build(settings, services(sandbox=Contained(network=True)))
+    assert Effect.NETWORK in tool.effects
+    assert "No network" not in tool.description
+    answer = await tool.call(context(workspace), '{"command": "echo hello"}')
+    assert answer.parts[0].origin is Origin.OUTSIDE
+
+
+async def test_a_shell_without_network_says_so():
+    tool = shell.build(shell.Settings(), services(sandbox=Contained(network=False)))
+    assert Effect.NETWORK not in tool.effects
+    assert "No network" in tool.description

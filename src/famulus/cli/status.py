@@ -13,6 +13,7 @@ from famulus.cli.conversation import running_gateway
 from famulus.cli.options import Options, as_json, common
 from famulus.core.clock import Clock
 from famulus.core.loading import Loaded
+from famulus.core.protocols import Effect, Tool
 from famulus.core.zones import day_zone
 from famulus.gateway.gate import OWNED
 from famulus.models.catalog import catalog_date
@@ -71,8 +72,8 @@ def command(options: Options, *, as_json: bool) -> None:
         click.echo(f"{name:<10}{value}")
     click.echo("tools")
     for tool in status.tools:
-        reason = "" if tool.available else f"  not offered: {tool.reason}"
-        click.echo(f"  {'✓' if tool.available else '✗'} {tool.name}{reason}")
+        reason = f"  {tool.reason}" if tool.available else f"  not offered: {tool.reason}"
+        click.echo(f"  {'✓' if tool.available else '✗'} {tool.name}{reason}".rstrip())
 
 
 async def _status(options: Options) -> Status:
@@ -83,7 +84,7 @@ async def _status(options: Options) -> Status:
     ledger = Spending(database, clock=Clock(), timezone=day_zone(loaded.config))
     models, simple = await _models(loaded)
     tools, missing = await build_tools(loaded.config, Clock(), Door(), ledger)
-    states = [ToolState(tool.name, available=True) for tool in tools]
+    states = [ToolState(tool.name, available=True, reason=_warning(tool)) for tool in tools]
     states += [ToolState(name, available=False, reason=why) for name, why in missing.items()]
     return Status(
         version=__version__,
@@ -97,6 +98,11 @@ async def _status(options: Options) -> Status:
         prices_date=catalog_date(),
         tools=sorted(states, key=lambda each: each.name),
     )
+
+
+def _warning(tool: Tool) -> str:
+    reaching = {Effect.EXECUTES, Effect.NETWORK} <= tool.effects
+    return "its commands reach the network" if reaching else ""
 
 
 def _database(loaded: Loaded, options: Options) -> str:

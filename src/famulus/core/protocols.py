@@ -302,12 +302,13 @@ class Finished(Struct, frozen=True):
 
 
 class Sandbox(Protocol):
-    """Runs commands that can touch nothing but the workspace.
+    """Runs commands that can touch nothing but the workspace. `network`: whether they reach one.
 
     Cancelling `run` kills the whole process tree before it returns.
     """
 
     name: str
+    network: bool
 
     async def run(
         self, command: Sequence[str], *, workspace: Path, timeout_seconds: float

@@ -1,7 +1,8 @@
 """Commands in namespaces of their own, made by `bwrap`.
 
-No network, a read-only system, an empty home, and of our files only the workspace. What the
-kernel cannot bound for a whole namespace (memory, and processes of root) `command.py` watches.
+No network unless it is given, a read-only system, an empty home, and of our files only the
+workspace. What the kernel cannot bound for a whole namespace (memory, and processes of root)
+`command.py` watches.
 """
 
 import contextlib
@@ -26,6 +27,8 @@ _ETC = (
     "/etc/ssl/openssl.cnf",
     "/etc/timezone",
 )
+# How names are looked up.
+_NAMES = ("/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf")
 _PASSWD = f"famulus:x:1000:1000::{MOUNT}:/bin/sh\n".encode()
 _GROUP = b"famulus:x:1000:\n"
 
@@ -35,11 +38,12 @@ class Bubblewrap:
 
     name = "bubblewrap"
 
-    def __init__(self, program: str, limits: Limits) -> None:
+    def __init__(self, program: str, limits: Limits, *, network: bool = False) -> None:
+        self.network = network
         self._program = program
         self._limits = limits
         self._filter = seccomp_filter()
-        self._fixed = _arguments(limits)
+        self._fixed = _arguments(limits, network=network)
 
     async def run(
         self, command: Sequence[str], *, workspace: Path, timeout_seconds: float
@@ -68,10 +72,11 @@ class Bubblewrap:
             )
 
 
-def _arguments(limits: Limits) -> list[str]:
+def _arguments(limits: Limits, *, network: bool) -> list[str]:
     """What stays the same from command to command."""
     arguments = [
-        *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net"),
+        *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+        *(() if network else ("--unshare-net",)),
         *("--unshare-cgroup-try", "--disable-userns", "--cap-drop", "ALL"),
         *("--uid", "1000", "--gid", "1000", "--hostname", "sandbox"),
         *("--die-with-parent", "--new-session", "--clearenv"),
@@ -83,8 +88,9 @@ def _arguments(limits: Limits) -> list[str]:
             arguments += ["--symlink", str(Path(path).readlink()), path]
         elif Path(path).is_dir():
             arguments += ["--ro-bind", path, path]
-    for path in _ETC:
-        arguments += ["--ro-bind-try", path, path]
+    for path in (*_ETC, *(_NAMES if network else ())):
+        # Behind a link there may be a folder that a command does not see.
+        arguments += ["--ro-bind-try", str(Path(path).resolve()), path]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     for path in ("/tmp", "/dev/shm"):  # noqa: S108 - folders of the sandbox, not of this machine
         arguments += ["--size", str(max(limits.memory // 4, 2**20)), "--tmpfs", path]

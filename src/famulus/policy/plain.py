@@ -23,6 +23,7 @@ class Plain:
 
     def __init__(self, name: Literal["container", "none"], limits: Limits) -> None:
         self.name: str = name
+        self.network = True
         self._limits = limits
 
     async def run(

@@ -15,15 +15,20 @@ from famulus.policy.plain import Plain
 
 
 async def find_sandbox(
-    wanted: Literal["auto", "bubblewrap", "none"] = "auto", limits: Limits | None = None
+    wanted: Literal["auto", "bubblewrap", "none"] = "auto",
+    limits: Limits | None = None,
+    *,
+    network: bool = False,
 ) -> tuple[Sandbox | None, str]:
-    """What can contain commands here; or None and a sentence that says why and how to mend it."""
+    """What can contain commands here, with this machine's network or without where that can be
+    kept from them; or None and a sentence that says why and how to mend it.
+    """
     limits = limits or Limits()
     if wanted == "none":
         return Plain("none", limits), ""
     reason = "bubblewrap is not installed. Install it: apt install bubblewrap (0.8 or newer)."
     if program := shutil.which("bwrap"):
-        bubblewrap = Bubblewrap(program, limits)
+        bubblewrap = Bubblewrap(program, limits, network=network)
         reason = await _trouble(bubblewrap)
         if not reason:
             return bubblewrap, ""

@@ -18,7 +18,7 @@ _FILE_TOO_LARGE = (128 + signal.SIGXFSZ, -signal.SIGXFSZ)  # as a shell tells it
 
 
 class Settings(Section, frozen=True):
-    """Shell commands in the workspace, without network and without sight of anything else."""
+    """Shell commands in the workspace, without sight of anything else."""
 
     enabled: Annotated[bool, doc("Whether the tool is there.")] = True
     sandbox: Annotated[
@@ -28,6 +28,13 @@ class Settings(Section, frozen=True):
             "or leaves the tool out. `none` lets commands do all that you can do."
         ),
     ] = "auto"
+    network: Annotated[
+        Literal["none", "host"],
+        doc(
+            "`none` keeps commands from every network where bubblewrap contains them. `host` gives "
+            "them all that this machine reaches, its own services and your home network included."
+        ),
+    ] = "none"
     timeout: Annotated[Seconds, doc("Longest time for one command.", gt=0)] = Seconds(30)
     memory: Annotated[
         Size, doc("Memory of all processes of a command together.", ge=16 * 2**20)
@@ -64,7 +71,11 @@ def build(settings: Settings, services: Services) -> Tool:
     if sandbox is None:
         raise Unavailable(services.sandbox_reason or "There is no sandbox for commands here.")
 
-    @tool(effects=(Effect.READS, Effect.WRITES, Effect.EXECUTES), replay=Replay.UNSAFE)
+    effects = {Effect.READS, Effect.WRITES, Effect.EXECUTES}
+    if sandbox.network:
+        effects.add(Effect.NETWORK)
+
+    @tool(effects=effects, replay=Replay.UNSAFE)
     async def shell(context: Context, arguments: Arguments) -> ToolAnswer:
         """Run a /bin/sh command in the workspace. No network."""
         try:
@@ -76,7 +87,8 @@ def build(settings: Settings, services: Services) -> Tool:
         except SandboxUnavailable as error:
             raise ToolError(str(error)) from error
         # The command may have read what others sent, and nobody can tell from its output.
-        origin = Origin.OUTSIDE if holds_uploads(context.workspace) else Origin.TOOL
+        outside = settings.network == "host" or holds_uploads(context.workspace)
+        origin = Origin.OUTSIDE if outside else Origin.TOOL
         text = await asyncio.to_thread(
             shortened,
             context.workspace, context.key, finished.output, origin, services.tool_output - 100,
@@ -86,6 +98,8 @@ def build(settings: Settings, services: Services) -> Tool:
         ok = not finished.exit_code and not finished.stopped_by
         return ToolAnswer((Text(told or "[no output]", origin),), ok)
 
+    if sandbox.network:
+        shell.description = "Run a /bin/sh command in the workspace. It may reach the network."
     return shell
 
 
