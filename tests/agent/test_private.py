@@ -546,3 +546,32 @@ async def test_a_local_model_with_a_small_window_still_sees_what_was_said_last(h
     assert not any("explain 0" in str(each["content"]) for each in first)
     assert second[: len(first)] == first, "the next request goes on where this one ended"
     assert "explain 0" in str(house.elsewhere.journal[-1].body), "the window did not move"
+
+
+@pytest.mark.usefixtures("bwrap")
+async def test_what_a_tool_had_found_when_its_private_turn_was_stopped_stays_here(house):
+    workspace = house.home / "workspace"
+    workspace.mkdir()
+    (workspace / "diary.md").write_text(f"I think of {SAID}. " * 20)
+    house.router += '\nlocal_tools = ["*"]'
+    house.here.say(
+        Answer(
+            calls=(
+                Call("read_file", '{"path": "diary.md"}'),
+                Call("shell", '{"command": "touch started; sleep 60"}', id="call_2"),
+            )
+        )
+    )
+    async with house.running() as line:
+        await house.say(line, f"explain the sun {'at length ' * 100}")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(tell(line, SECRET))
+            while not (workspace / "started").exists():
+                await asyncio.sleep(0.01)
+            await line.ask("/stop")
+    house.rules = house.router = ""
+    async with house.running() as line:
+        await house.say(line, "explain the moon")
+        house.elsewhere.say(Answer(text=("They spoke of the sun.",)))
+        assert "are condensed to" in (await line.ask("/compact")).content
+    house.check()

@@ -230,3 +230,11 @@ async def test_what_another_model_finds_too_long_costs_this_one_nothing(talk):
             await talking.say(f"question {number} {'at length ' * 30}")
     last = model.requests[-1].messages
     assert "question 0" in last[0].text
+
+
+def test_what_is_cut_to_fit_stays_private():
+    result = ToolResult("1", "report", (Text("line\n" * 500, Origin.TOOL),))
+    rounds = [Message("tool", (result,), private=True)] * 2
+    shown = fitted([], 0, rounds, 1500).messages
+    assert [each.private for each in shown] == [True, True]
+    assert size(shown) < size(rounds)

@@ -139,7 +139,8 @@ class Dispatch:
         except asyncio.CancelledError:
             found = [_result_of(task, call) for task, call in zip(tasks, run, strict=False)]
             lost = [failed(call, _LOST) for call in calls[len(found) :]]
-            turn.record.append(Message("tool", (*found, *lost)))
+            private = turn.record[-1].private
+            turn.record.append(Message("tool", (*found, *lost), private))
             raise
         results = [task.result() for task in tasks]
         results += [failed(call, self._too_many(len(calls))) for call in surplus]

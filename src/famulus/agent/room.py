@@ -103,17 +103,16 @@ def fitted(
     if last >= 0 and (over := size(shown) - most_bytes) > 0:
         results = shown[last].parts
         bytes_each = max(size([shown[last]]) - over, 0) // max(len(results), 1)
-        shown[last] = Message(
-            "tool",
-            tuple(_cut(each, bytes_each) for each in results if isinstance(each, ToolResult)),
-        )
+        parts = tuple(_cut(each, bytes_each) for each in results if isinstance(each, ToolResult))
+        shown[last] = msgspec.structs.replace(shown[last], parts=parts)
     return Fitting(tuple(shown), size(shown))
 
 
 def _without_results(message: Message) -> Message:
     if message.role != "tool":
         return message
-    return Message("tool", tuple(_cut(p, 0) for p in message.parts if isinstance(p, ToolResult)))
+    parts = tuple(_cut(each, 0) for each in message.parts if isinstance(each, ToolResult))
+    return msgspec.structs.replace(message, parts=parts)
 
 
 def _cut(result: ToolResult, most_bytes: int) -> ToolResult:
