@@ -30,6 +30,7 @@ from process import (
     seen,
 )
 from routing import decisions
+from sockets import idle_socket_kib
 
 HELLO = "Hello there, please tell me in a few words how you are doing today."
 SMALL_WINDOW = 4096
@@ -64,6 +65,7 @@ class Scale(NamedTuple):
     long_chats: int = 7
     sessions: int = 50
     idle_seconds: float = 10.0
+    sockets: int = 500
     messages: int = 100_000
     decisions: int = 5
     cached_turns: int = 50
@@ -77,6 +79,7 @@ QUICK = Scale(
     long_chats=1,
     sessions=10,
     idle_seconds=1.0,
+    sockets=20,
     messages=2_000,
     decisions=1,
     cached_turns=5,
@@ -149,9 +152,11 @@ def idle(scale: Scale) -> list[Figure]:
             (each.cpu_ms() - cpu) / scale.idle_seconds
             for each, cpu in zip(both, before, strict=True)
         ]
+        socket_kib = idle_socket_kib(ours, scale.sockets)
     return [
         Figure("gateway idle, RSS", "MiB", 50, fresh[0][0], fresh[1][0]),
         Figure("gateway idle after a login, RSS", "MiB", 50, logged_in[0]),
+        Figure("idle WebSocket, RSS", "KiB", 30, socket_kib),
         Figure("gateway idle, PSS", "MiB", 40, fresh[0][1], fresh[1][1]),
         Figure("gateway idle, CPU per second", "ms", 2, spent[0], spent[1]),
     ]

@@ -312,3 +312,11 @@ def test_check_is_fine_while_the_gateways_port_is_in_use(
         (folder / "famulus.toml").write_text(f"server.port = {listening.getsockname()[1]}")
         assert run(["--home", "home", "config", "check"]) == 0
     assert capsys.readouterr().out == "famulus.toml is fine\n"
+
+
+def test_a_sealed_key_of_the_environment_is_not_taken_for_the_key(folder: Path) -> None:
+    for arguments in (("config", "check"), ("serve",), ("ask", "hello")):
+        done = famulus(*arguments, OPENAI_API_KEY="enc:abcdef")
+        assert done.returncode == 1
+        assert done.stderr.startswith("OPENAI_API_KEY is sealed (enc:…), and this version cannot")
+        assert "abcdef" not in done.stderr

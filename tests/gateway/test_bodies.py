@@ -126,3 +126,60 @@ async def test_a_body_is_read_no_further_than_its_limit():
             client.post(f"{there.url}/x", data=endless()) as answer,
         ):
             assert await answer.text() == "TooLarge"
+
+
+@asynccontextmanager
+async def shop(bodies, size):
+    """A server that gives out large answers, and tells when it reads one into memory."""
+    asked = asyncio.Queue()
+
+    async def read():
+        asked.put_nowait(None)
+        return bytes(size)
+
+    async def give(request):
+        return await bodies.answer(request, size, read, {"Content-Type": "image/png"})
+
+    app = web.Application()
+    app.router.add_get("/", give)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/", asked
+    finally:
+        await runner.cleanup()
+
+
+async def fetch(client, url):
+    async with asyncio.timeout(SECONDS), client.get(url) as answer:
+        return answer.status, answer.content_type, len(await answer.read())
+
+
+async def test_large_answers_are_read_when_there_is_room_and_arrive_whole():
+    async with (
+        shop(Bodies(Limits(), at_once=1), 30_000_000) as (url, asked),
+        aiohttp.ClientSession() as client,
+        asyncio.timeout(SECONDS),
+    ):
+        async with client.get(url) as first:  # which is not read yet
+            await asked.get()
+            second = asyncio.ensure_future(fetch(client, url))
+            assert len(await first.content.readexactly(1000)) == 1000
+            assert asked.empty()
+            assert len(await first.read()) == 30_000_000 - 1000
+        assert await second == (200, "image/png", 30_000_000)
+
+
+async def test_a_reader_that_stops_gives_its_place_up(monkeypatch):
+    monkeypatch.setattr(module, "_SILENT_SECONDS", 0.2)
+    async with (
+        shop(Bodies(Limits(), at_once=1), 30_000_000) as (url, asked),
+        aiohttp.ClientSession() as client,
+        asyncio.timeout(SECONDS),
+        client.get(url) as stopped,
+    ):
+        await asked.get()
+        assert await fetch(client, url) == (200, "image/png", 30_000_000)
+        with pytest.raises(aiohttp.ClientError):
+            await stopped.read()

@@ -86,6 +86,22 @@ async def test_an_id_that_no_database_keeps_is_refused(gateway, name):
     assert house.agent.ran == []
 
 
+async def test_a_history_of_very_long_messages_begins_later(gateway):
+    async with gateway(limits={"message": 2_000_000}) as house:
+        client = await house.browser()
+        for number in range(4):
+            await ask(client, message=f"{number}" * 1_000_000)
+        async with client.get("/api/history", params={"limit": 1000}) as answer:
+            body = await answer.read()
+        entries = msgspec.json.decode(body)["messages"]
+    assert 4_000_000 < len(body) < 7_000_000
+    assert [each["content"][:7] for each in entries[-4:]] == [
+        *("2222222", "echo: 2"),
+        *("3333333", "echo: 3"),
+    ]
+    assert not any(each["content"].startswith("0") for each in entries)
+
+
 async def test_a_chat_and_a_session_can_be_chosen(gateway):
     async with gateway() as house:
         client = await house.browser()

@@ -348,6 +348,22 @@ async def test_a_port_that_is_taken_is_named(gateway):
             await house.server.__aenter__()
 
 
+async def test_a_foreign_name_of_a_gateway_that_others_can_reach_gets_the_login_page_and_no_more(
+    gateway,
+):
+    async with gateway(host="0.0.0.0") as house:
+        client = await house.browser()
+        foreign = {"Host": "evil.example"}
+        async with client.get("/", headers=foreign) as answer:
+            assert answer.status == 200
+        # By its own name the browser has no cookie of ours.
+        stranger = await house.browser(log_in=False)
+        async with stranger.get("/api/history", headers=foreign) as answer:
+            assert answer.status == 401
+        async with stranger.post("/api/chat", json={"message": "hi"}, headers=foreign) as answer:
+            assert answer.status == 401
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.com"])
 async def test_others_can_reach_it_only_with_a_password(gateway, host):
     with pytest.raises(ExceptionGroup) as refused:

@@ -22,6 +22,7 @@ from famulus.core.loading import Loaded
 from famulus.core.toml import KeyPath, dotted
 from famulus.core.validation import Written
 from famulus.gateway.listening import check_address, check_host, check_trust
+from famulus.models import vendors
 from famulus.models.classify import compiled
 from famulus.models.named import Models, check_type
 from famulus.models.vendors import KeyMissing
@@ -114,6 +115,8 @@ def _check_models(loaded: Loaded) -> None:
     models = Models(
         config, session=_no_session, clock=Clock(), environment=loaded.environment, found=None
     )
+    for vendor in vendors.VENDORS:
+        vendors.provider_from(vendor, loaded.environment)
     # A model that no message goes to needs no key; where one does go to it, `main` asks for it.
     for name in config.models:
         with _at(written, ("models", name)), suppress(KeyMissing):

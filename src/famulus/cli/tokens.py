@@ -59,10 +59,10 @@ def list_(options: Options, *, as_json: bool) -> None:
 def remove(options: Options, *, name: str) -> None:
     """Revoke a token, at once."""
     _with_tokens(options, lambda tokens: tokens.remove(name))
+    click.echo(f"removed {name}")
     if gateway := running_gateway(options.home):
         # Who reads on with it is still connected.
         request(gateway, "/api/close-ended")
-    click.echo(f"removed {name}")
 
 
 def _with_tokens(options: Options, act: Callable[[Tokens], Awaitable[T]]) -> T:

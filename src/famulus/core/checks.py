@@ -46,8 +46,8 @@ def check_unsealed(value: Any) -> None:
     """A sealed secret must not go out as if it were the secret."""
     if isinstance(value, Secret) and value.reveal().startswith("enc:"):
         raise Unmeant(
-            "is sealed (enc:…), and this version cannot open sealed secrets. Put the secret itself"
-            " into .env, and write ${ITS_NAME} here."
+            "is sealed (enc:…), and this version cannot open sealed secrets. Write the secret"
+            " itself into .env; the configuration refers to it as ${ITS_NAME}."
         )
 
 

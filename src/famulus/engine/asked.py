@@ -23,16 +23,25 @@ _decode_inbound = msgspec.json.Decoder(Inbound).decode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 
 
-async def asked(database: Database, session: str, limit: int) -> Sequence[Asked]:
-    """The last `limit` messages of a session, without slash commands, oldest first."""
+async def asked(
+    database: Database, session: str, limit: int, *, most_characters: int = 2**62
+) -> Sequence[Asked]:
+    """The last `limit` messages of a session, without slash commands, oldest first; only as many as
+    it takes to pass `most_characters` of what is kept of them.
+    """
     rows = await database.fetch(
-        "select coalesce(j.id, t.id) as id, coalesce(j.status, t.status) as status,"
-        " coalesce(j.answer, t.answer) as answer, t.inbound"
+        "select id, status, answer, inbound from (select newest.*,"
+        " length(inbound) + length(coalesce(answer, '')) as own,"
+        " sum(length(inbound) + length(coalesce(answer, ''))) over (order by seq desc) as passed"
+        " from (select coalesce(j.id, t.id) as id, coalesce(j.status, t.status) as status,"
+        " coalesce(j.answer, t.answer) as answer, t.inbound as inbound, t.seq as seq"
         " from turn t left join turn j on j.id = t.joined_to and t.joined_to <> ''"
         " where t.session = :session and t.lane not like '!%' and t.inbound <> ''"
-        " order by t.seq desc limit :n",
+        " order by t.seq desc limit :n) as newest) as measured"
+        " where passed - own < :most order by seq desc",
         session=session,
         n=limit,
+        most=most_characters,
     )
     return [
         Asked(

@@ -1,11 +1,11 @@
-"""What requests carry: read within limits, and only a few large ones at a time.
+"""What requests and answers carry: within limits, and only a few large ones at a time.
 
-A large body is several times its size in memory until it is stored. Those that have to wait are not
-read, so that they stay with their senders.
+A large body is several times its size in memory until it is stored or sent. Those that have to wait
+are not read, so that they stay with their senders or in the database.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _LARGE_BYTES = 1024 * 1024
 _LARGE_AT_ONCE = 3
+_PIECE_BYTES = 256 * 1024
 _SECONDS = 60.0
 _LARGE_SECONDS = 600.0
 # Who holds one of the few places and says nothing any more gives it up.
@@ -28,7 +29,8 @@ _SILENT_SECONDS = 30.0
 class Bodies:
     def __init__(self, limits: Limits, *, at_once: int = _LARGE_AT_ONCE) -> None:
         self._limits = limits
-        self._large = asyncio.Semaphore(at_once)
+        self._coming = asyncio.Semaphore(at_once)
+        self._going = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
     async def room(self, request: web.Request) -> AsyncIterator[None]:
@@ -38,8 +40,33 @@ class Bodies:
             yield
             return
         give_back_large_blocks()
-        async with self._large:
+        async with self._coming:
             yield
+
+    async def answer(
+        self,
+        request: web.Request,
+        size: int,
+        read: Callable[[], Awaitable[bytes]],
+        headers: Mapping[str, str],
+    ) -> web.StreamResponse:
+        """Send what `read` gives, which is asked for when there is room for its `size`."""
+        if size <= _LARGE_BYTES or request.method == "HEAD":
+            return web.Response(body=await read(), headers=headers)
+        give_back_large_blocks()
+        async with self._going:
+            data = await read()
+            response = web.StreamResponse(headers=headers)
+            response.content_length = len(data)
+            await response.prepare(request)
+            try:
+                for start in range(0, len(data), _PIECE_BYTES):
+                    await _heard(response.write(data[start : start + _PIECE_BYTES]))
+            except TimeoutError:
+                # It has its headers already: nothing but the end of the connection can tell.
+                if request.transport:
+                    request.transport.abort()
+            return response
 
     async def whole(self, request: web.Request, *, most: int = 0) -> bytes:
         """The whole body, at most `most` bytes or `limits.body`. Raises `TooLarge`."""

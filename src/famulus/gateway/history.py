@@ -13,6 +13,7 @@ from famulus.store.database import Database
 Entry = dict[str, Any]
 
 _SUMMARY_CHARACTERS = 300
+_MOST_CHARACTERS = 4 * 1024 * 1024
 
 
 async def history(
@@ -20,10 +21,11 @@ async def history(
 ) -> list[Entry]:
     """The last entries, oldest first: `{"role", "content", "time", "turn_id"}`, a user's with
     `message_id` and `attachments`, an answer with `tools`, `model` and `usage` where it has them.
-    Questions whose turn is not over yet come last.
+    Questions whose turn is not over yet come last. There are fewer where they are very long: all of
+    them are in memory at once, for each who asks.
     """
-    said = await messages.latest(session, limit)
-    questions = await asked(database, session, limit)
+    said = await messages.latest(session, limit, most_characters=_MOST_CHARACTERS)
+    questions = await asked(database, session, limit, most_characters=_MOST_CHARACTERS)
     by_turn = defaultdict[str, list[Asked]](list)
     for each in questions:
         by_turn[each.turn_id].append(each)

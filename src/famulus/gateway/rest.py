@@ -170,23 +170,30 @@ class Rest:
             {"id": blob.hash, "name": blob.name, "media_type": blob.media_type, "size": blob.size}
         )
 
-    async def blob(self, request: web.Request) -> web.Response:
+    async def blob(self, request: web.Request) -> web.StreamResponse:
         hash_ = request.match_info["hash"]
         blob = await self._blobs.find(hash_)
-        data = (await self._blobs.read([hash_])).get(hash_) if blob else None
-        if blob is None or data is None:
+        if blob is None:
             raise web.HTTPNotFound
         inline = blob.media_type in IMAGE_TYPES
         # Anything but a picture is only ever saved: it may be a page with a script in it.
         way = "inline" if inline else "attachment"
-        return web.Response(
-            body=data,
-            content_type=blob.media_type if inline else "application/octet-stream",
-            headers={
+        return await self._bodies.answer(
+            request,
+            blob.size,
+            lambda: self._data(hash_),
+            {
+                "Content-Type": blob.media_type if inline else "application/octet-stream",
                 "Content-Disposition": f"{way}; filename*=UTF-8''{quote(blob.name, safe='')}",
                 "Cache-Control": "private, max-age=31536000, immutable",
             },
         )
+
+    async def _data(self, hash_: str) -> bytes:
+        found = await self._blobs.read([hash_])
+        if hash_ not in found:
+            raise web.HTTPNotFound
+        return found[hash_]
 
     async def _body(self, request: web.Request, kind: type[T], *, most: int = 0) -> T:
         data = await self._bodies.whole(request, most=most)

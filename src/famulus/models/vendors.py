@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from famulus.core.checks import check_unsealed
 from famulus.core.config import Provider
 from famulus.core.errors import ConfigError
-from famulus.core.settings import Secret
+from famulus.core.settings import Secret, Unmeant
 
 
 class KeyMissing(ConfigError):
@@ -77,15 +78,22 @@ def type_of(section: str, provider: Provider) -> str:
 
 
 def provider_from(name: str, environment: Mapping[str, str]) -> Provider:
-    """The section of a well-known provider, filled from the environment."""
+    """The section of a well-known provider, filled from the environment. Raises `ConfigError` for
+    a key that is sealed.
+    """
     if name == "ollama":
         return Provider(type="ollama", base_url=_ollama_url(environment.get("OLLAMA_HOST", "")))
     if name not in VENDORS:
         return Provider(type=name)
     vendor = VENDORS[name]
+    key = Secret(environment.get(vendor.key_variable, "").strip())
+    try:
+        check_unsealed(key)
+    except Unmeant as error:
+        raise ConfigError(f"{vendor.key_variable} {error}") from None
     return Provider(
         type=name,
-        api_key=Secret(environment.get(vendor.key_variable, "").strip()),
+        api_key=key,
         base_url=environment.get(vendor.address_variable, "").strip() or vendor.base_url,
     )
 

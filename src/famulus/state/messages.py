@@ -69,12 +69,21 @@ class Messages:
         """Drop what is kept in memory of a session that was deleted."""
         self._windows.pop(session, None)
 
-    async def latest(self, session: str, limit: int) -> Sequence[Said]:
-        """The last `limit` messages of a session, oldest first."""
+    async def latest(
+        self, session: str, limit: int, *, most_characters: int = 2**62
+    ) -> Sequence[Said]:
+        """The last `limit` messages of a session, oldest first; only as many as it takes to pass
+        `most_characters` of their JSON.
+        """
         rows = await self._database.fetch(
-            f"select {_COLUMNS} from message where session = :session order by id desc limit :n",
+            f"select {_COLUMNS} from (select {_COLUMNS}, length(parts) as own,"
+            " sum(length(parts)) over (order by id desc) as passed"
+            f" from (select {_COLUMNS} from message where session = :session"
+            " order by id desc limit :n) as newest) as measured"
+            " where passed - own < :most order by id desc",
             session=session,
             n=limit,
+            most=most_characters,
         )
         return self._kept([_said(row) for row in reversed(rows)])
 
