@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -72,7 +72,8 @@ _ORPHANED_SECONDS = 3600.0
 class Assistant:
     """Everything that runs, for those who serve it.
 
-    `missing` tells why a tool is not there; `observers` are shown the events of all turns.
+    `missing` tells why a tool is not there, `sandbox` what contains commands; `observers` are
+    shown the events of all turns.
     """
 
     config: Config
@@ -89,6 +90,7 @@ class Assistant:
     models: Models
     tools: Sequence[Tool]
     missing: dict[str, str]
+    sandbox: str
     engine: Embedded
     delivery: Delivery
     attachments: Attachments
@@ -196,7 +198,7 @@ async def _build(
         Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)
     )
     shell_settings = config.plugin_settings("tools", "shell", shell.Settings)
-    tools, missing = await build_tools(config, clock, door, spending)
+    tools, missing, sandbox = await build_tools(config, clock, door, spending)
     if shell_settings.network == "host":
         log.warning('commands reach the network setting=tools.shell.network value="host"')
     agent = Agent(
@@ -209,7 +211,7 @@ async def _build(
             most_messages=config.agent.history_messages,
         ),
         dispatch=Dispatch(
-            matching(tools, config.agent.tools_allow, config.agent.tools_deny),
+            tools,
             config.agent,
             workspace=workspace,
             clock=clock,
@@ -300,6 +302,7 @@ async def _build(
         models=models,
         tools=tools,
         missing=missing,
+        sandbox=sandbox,
         engine=engine,
         delivery=delivery,
         attachments=attachments,
@@ -377,10 +380,18 @@ async def build_models(
     )
 
 
-async def build_tools(
-    config: Config, clock: Clock, door: Door, ledger: Ledger
-) -> tuple[list[Tool], dict[str, str]]:
-    """The tools that work here, and for each of the others why it does not."""
+class Tools(NamedTuple):
+    """The tools that a model gets, for each of the others why not, and what contains commands:
+    a sandbox's name, or nothing.
+    """
+
+    offered: list[Tool]
+    missing: dict[str, str]
+    sandbox: str
+
+
+async def build_tools(config: Config, clock: Clock, door: Door, ledger: Ledger) -> Tools:
+    """The tools that work here and are allowed."""
     settings = config.plugin_settings("tools", "shell", shell.Settings)
     limits = CommandLimits(
         memory=settings.memory,
@@ -413,7 +424,14 @@ async def build_tools(
             tools.append(plugin.build(settings_of, services))
         except Unavailable as error:
             missing[name] = str(error)
-    return tools, missing
+    allow, deny = config.agent.tools_allow, config.agent.tools_deny
+    offered = matching(tools, allow, deny)
+    for tool in tools:
+        if tool not in offered:
+            named = bool(matching([tool], allow, ()))
+            setting = "tools_deny names it" if named else "tools_allow does not name it"
+            missing[tool.name] = f"agent.{setting}."
+    return Tools(offered, missing, sandbox.name if sandbox else "")
 
 
 def tool_plugins(config: Config) -> dict[str, Any]:

@@ -180,3 +180,115 @@ async def test_turns_of_other_channels_wait_for_the_gateway(house):
     await house.serve()
     again = await house.asked(3)
     assert "web" in again.body["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT])
+async def test_a_gateway_lets_an_answer_end_and_leaves_no_file(house, number):
+    gateway = await house.serve()
+    house.model.say(Answer(text=("At ", "last.")))
+    house.model.fail(Fault(first_byte_seconds=0.7))
+    process = await house.start("ask", "hello")
+    await house.asked()
+    gateway.send_signal(number)
+    assert await asyncio.wait_for(process.communicate(), SECONDS) == (b"At last.\n", b"")
+    assert await asyncio.wait_for(gateway.wait(), SECONDS) == 0
+    assert not (house.path / "gateway.json").exists()
+
+
+async def test_a_second_signal_ends_the_gateway_at_once_and_leaves_no_file(house):
+    gateway = await house.serve()
+    await hung(house)
+    gateway.terminate()
+    while not (await gateway.stdout.readline()).startswith(b"Famulus is shutting down"):
+        pass
+    gateway.terminate()
+    assert await asyncio.wait_for(gateway.wait(), SECONDS) == 1
+    assert not (house.path / "gateway.json").exists()
+
+
+async def test_signals_that_nobody_meant_for_it_do_not_end_a_gateway(house):
+    gateway = await house.serve()
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        gateway.send_signal(number)
+    assert await house.famulus("ask", "hello") == (0, "Hello.\n", "")
+
+
+async def test_a_gateway_drains_once(house):
+    house.configure(engine={"drain_timeout": "0.3s"})
+    gateway = await house.start("serve")
+    while not (await gateway.stdout.readline()).startswith(b"Famulus is ready"):
+        pass
+    await hung(house)
+    gateway.terminate()
+    _, log = await asyncio.wait_for(gateway.communicate(), SECONDS)
+    assert gateway.returncode == 0
+    assert log.count(b"turns will resume at the next start") == 1
+
+
+async def test_a_gateway_whose_output_is_full_runs(house):
+    gateway = await house.start(
+        "serve", stdout=os.open("/dev/full", os.O_WRONLY), stderr=asyncio.subprocess.DEVNULL
+    )
+    async with asyncio.timeout(SECONDS):
+        while not (house.path / "gateway.json").exists():
+            assert gateway.returncode is None
+            await asyncio.sleep(0.02)
+    assert await house.famulus("ask", "hello") == (0, "Hello.\n", "")
+    gateway.terminate()
+    assert await asyncio.wait_for(gateway.wait(), SECONDS) == 0
+
+
+async def said(chat, text):
+    """Type a line; the next line of the answer."""
+    chat.stdin.write(text)
+    await chat.stdin.drain()
+    async with asyncio.timeout(SECONDS):
+        return await chat.stdout.readline()
+
+
+async def test_a_chat_goes_on_when_the_gateway_comes_and_goes(house):
+    gateway = await house.serve()
+    chat = await house.start("chat", stdin=asyncio.subprocess.PIPE)
+    assert await said(chat, b"one\n") == b"Hello.\n"
+    gateway.terminate()
+    await gateway.wait()
+    assert await said(chat, b"two\n") == b"Hello.\n"
+    gateway = await house.serve()
+    assert await said(chat, b"three\n") == b"Hello.\n"
+    gateway.kill()
+    await gateway.wait()
+    assert await said(chat, b"four\n") == b"Hello.\n"
+    chat.stdin.close()
+    errors = (await asyncio.wait_for(chat.stderr.read(), SECONDS)).decode().splitlines()
+    assert errors == [
+        "(The gateway is gone; this process answers now.)",
+        "(This process is gone; the gateway answers now.)",
+        "(The gateway is gone; this process answers now.)",
+    ]
+    _, shown, _ = await house.famulus("sessions", "show", "console:main:1", "--json")
+    asked = [each["content"] for each in json.loads(shown)["messages"] if each["role"] == "user"]
+    assert asked == ["one", "two", "three", "four"]  # and without the ends of their lines
+
+
+async def test_a_chat_that_waits_for_a_line_keeps_nobody_out(house):
+    chat = await house.start("chat", stdin=asyncio.subprocess.PIPE)
+    assert await said(chat, b"one\n") == b"Hello.\n"
+    assert await house.famulus("ask", "two") == (0, "Hello.\n", "")
+    await house.serve()
+    assert await said(chat, b"three\n") == b"Hello.\n"
+
+
+async def test_a_gateway_waits_for_the_command_that_is_answering(house):
+    house.model.say(Answer(text=("Slow.",)))
+    house.model.fail(Fault(first_byte_seconds=1.5))
+    process = await house.start("ask", "hello")
+    await house.asked()
+    await house.serve()
+    assert await asyncio.wait_for(process.communicate(), SECONDS) == (b"Slow.\n", b"")
+
+
+async def test_a_second_gateway_is_refused_at_once(house):
+    await house.serve()
+    code, out, errors = await house.famulus("serve")
+    assert (code, out) == (1, "")
+    assert "Another Famulus (process " in errors

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from famulus.cli.status import command
+from famulus.core import plugins
+from famulus.core.settings import Section
 
 
 @pytest.fixture
@@ -84,6 +86,59 @@ def test_a_tool_that_cannot_work_here_says_why(home, monkeypatch):
 def test_what_is_switched_off_names_its_setting(home):
     (home / "famulus.toml").write_text("[tools.files]\nenabled = false\n")
     assert "✗ read_file  not offered: tools.files.enabled is false." in status()
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ('tools_deny = ["calc*"]', "agent.tools_deny names it."),
+        ('tools_allow = ["read_file"]', "agent.tools_allow does not name it."),
+    ],
+)
+def test_a_tool_that_is_forbidden_says_by_what(home, setting, reason):
+    (home / "famulus.toml").write_text(f"[agent]\n{setting}\n")
+    tools = {tool["name"]: tool for tool in json.loads(status("--json"))["tools"]}
+    assert tools["calculator"] == {"name": "calculator", "available": False, "reason": reason}
+    assert tools["read_file"]["available"]
+
+
+def test_a_channel_that_is_switched_off_is_shown_so(home, monkeypatch):
+    class Settings(Section, frozen=True):
+        enabled: bool = True
+
+    find = plugins.section
+    monkeypatch.setattr(
+        plugins, "section", lambda kind, name: Settings if name == "line" else find(kind, name)
+    )
+    (home / "famulus.toml").write_text("[channels.line]\nenabled = false\n")
+    shown = json.loads(status("--json"))
+    assert (shown["channels"], shown["channels_off"]) == (["console", "web"], ["line"])
+    assert "console, web, line (off: channels.line.enabled is false)" in status()
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "words"),
+    [
+        ('sandbox = "none"', "none", "can do all that you can"),
+        ("enabled = false", "", "Commands are not offered."),
+    ],
+)
+def test_what_contains_commands_is_shown(home, setting, name, words):
+    (home / "famulus.toml").write_text(f"[tools.shell]\n{setting}\n")
+    assert json.loads(status("--json"))["sandbox"] == name
+    assert words in status()
+
+
+def test_a_broken_configuration_hides_nothing_else(home):
+    (home / "famulus.toml").write_text("[agent]\nnmae = 'x'\n")
+    result = CliRunner().invoke(command, [])
+    assert result.exit_code == 1
+    assert f"home      {home}" in result.stdout
+    assert "gateway   not running" in result.stdout
+    assert result.stderr == "famulus.toml:2: agent.nmae is not a setting. Did you mean name?\n"
+    shown = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
+    assert shown["gateway"] == {"running": False, "url": ""}
+    assert "agent.nmae" in shown["error"]
 
 
 def test_no_password_is_shown(home):

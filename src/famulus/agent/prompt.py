@@ -69,7 +69,12 @@ class Prompt:
         # A link could lead a tool's file to anything on the machine (CVE-2026-32060).
         if (is_tools and path.is_symlink()) or not path.is_file():
             return ""
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be read: {error.strerror}. Check who owns it."
+            ) from None
         text = data[:_LARGEST_FILE_BYTES].decode(errors="replace").strip()
         if len(data) > _LARGEST_FILE_BYTES:
             log.warning("cut off in the prompt path=%s bytes=%d", path, len(data))

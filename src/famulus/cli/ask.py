@@ -1,5 +1,7 @@
 """`famulus ask TEXT`: one message through the whole pipeline, the reply on standard output."""
 
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from famulus.cli.conversation import Reply, Show, conversation
 from famulus.cli.options import Options, as_json, common
 from famulus.cli.screen import Screen
 from famulus.core.errors import Invalid
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Ask(click.Command):
@@ -86,10 +90,10 @@ def _question(text: tuple[str, ...]) -> str:
     if not question:
         raise Invalid("There is nothing to ask. Give a text, or - and text on standard input.")
     try:
-        question.encode()
-    except UnicodeEncodeError:
+        # Python takes what its locale does not know for bytes that are no text.
+        return os.fsencode(question).decode() if _SURROGATE.search(question) else question
+    except (UnicodeEncodeError, UnicodeDecodeError):
         raise Invalid("The question is not UTF-8 text. Set the terminal to UTF-8.") from None
-    return question
 
 
 def _json(reply: Reply) -> bytes:

@@ -98,13 +98,18 @@ async def _open(stack: AsyncExitStack, options: Options, show: Show | None) -> C
     if gateway := running_gateway(options.home):
         from famulus.cli.remote import Remote  # noqa: PLC0415
 
-        write_logs("error", "logfmt")
+        write_logs(_level(options), "logfmt")
         return await stack.enter_async_context(Remote(gateway, show=show))
     from famulus.cli.local import local  # noqa: PLC0415
 
     loaded = options.load()
-    write_logs("error", loaded.config.logging.format)
+    write_logs(_level(options), loaded.config.logging.format)
     return await stack.enter_async_context(local(loaded, options.home, show=show))
+
+
+def _level(options: Options) -> str:
+    """The reply says what went wrong; where in the program is for those who ask for it."""
+    return "error" if options.debug else "critical"
 
 
 async def when_free(enter: Callable[[], Awaitable[T]]) -> T:

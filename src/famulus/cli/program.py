@@ -1,6 +1,7 @@
 """The commands by name. A command is the object `command` of its module, imported when it runs."""
 
 import importlib
+import os
 import sys
 import traceback
 
@@ -8,6 +9,7 @@ import click
 
 from famulus import __version__
 from famulus.cli.options import common_options
+from famulus.cli.trouble import sentence
 from famulus.core.errors import FamulusError
 
 COMMANDS = {
@@ -83,23 +85,36 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except Exception as error:  # noqa: BLE001 - the last door: no traceback reaches a user
-        return _failed(error, debug=bool(context and context.params["debug"]))
+        _fail(error, debug=bool(context and context.params["debug"]))
+        return 1
+    return _flushed()
+
+
+def _flushed() -> int:
+    """0, if everything that was printed has arrived."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _fail(error, debug=False)
+        return 1
     return 0
 
 
-def _failed(error: BaseException, *, debug: bool) -> int:
+def _fail(error: BaseException, *, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
-        return 1
+        return
     # A task group wraps what went wrong in one of its tasks.
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    if isinstance(error, FamulusError):
-        click.echo(str(error), err=True)
-    else:
+    text = str(error) if isinstance(error, FamulusError) else sentence(error)
+    if not text:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        click.echo(
-            f"famulus: internal error: {what}. Run again with --debug to see where.", err=True
-        )
-    sys.stderr.flush()
-    return 1
+        text = f"famulus: internal error: {what}. Run again with --debug to see where."
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        # Nobody can be told; the interpreter's last flush would change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

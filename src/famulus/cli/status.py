@@ -12,12 +12,14 @@ from famulus.app import Http, build_models, build_tools
 from famulus.cli.conversation import running_gateway
 from famulus.cli.options import Options, as_json, common
 from famulus.core.clock import Clock
+from famulus.core.errors import ConfigError
 from famulus.core.loading import Loaded
 from famulus.core.protocols import Effect, Tool
 from famulus.core.zones import day_zone
 from famulus.gateway.gate import OWNED
 from famulus.models.catalog import catalog_date
 from famulus.policy.egress import Door
+from famulus.policy.sandbox import contained
 from famulus.state.spending import Spending
 from famulus.store.opening import open_database, sqlite_path
 
@@ -34,7 +36,9 @@ class GatewayState(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """What `--json` prints."""
+    """What `--json` prints. `error` is what keeps the configuration from being used; then what
+    depends on it is empty.
+    """
 
     version: str
     home: str
@@ -44,8 +48,11 @@ class Status(Struct, frozen=True, kw_only=True):
     models: list[str]
     simple: str
     channels: list[str]
+    channels_off: list[str]
+    sandbox: str
     prices_date: str
     tools: list[ToolState]
+    error: str = ""
 
 
 @click.command()
@@ -53,48 +60,92 @@ class Status(Struct, frozen=True, kw_only=True):
 @common
 def command(options: Options, *, as_json: bool) -> None:
     """Show what is set up and what is running."""
-    status = asyncio.run(_status(options))
+    try:
+        status = asyncio.run(_status(options, options.load()))
+    except ConfigError as error:
+        status = _without_configuration(options, str(error))
     if as_json:
-        click.echo(msgspec.json.encode(status).decode())
-        return
+        click.echo(msgspec.json.encode(status))
+    else:
+        _print(status)
+        if status.error:
+            click.echo(status.error, err=True)
+    if status.error:
+        click.get_current_context().exit(1)
+
+
+def _print(status: Status) -> None:
     gateway = status.gateway.url if status.gateway.running else "not running (famulus serve)"
+    off = [f"{name} (off: channels.{name}.enabled is false)" for name in status.channels_off]
+    broken = "cannot be used; see below" if status.error else "none; defaults are used"
     for name, value in (
         ("famulus", status.version),
         ("home", status.home),
-        ("config", status.config or "none; defaults are used"),
+        ("config", status.config or broken),
         ("database", status.database),
         ("gateway", gateway),
         ("models", ", ".join(status.models)),
-        ("simple", f"messages go to {status.simple}" if status.simple else "no model of their own"),
-        ("channels", ", ".join(status.channels)),
+        (
+            "simple",
+            f"messages go to {status.simple}" if status.simple else "no model of their own",
+        ),
+        ("channels", ", ".join([*status.channels, *off])),
+        ("commands", "" if status.error else contained(status.sandbox)),
         ("prices", f"of {status.prices_date}, unless the configuration says others"),
     ):
-        click.echo(f"{name:<10}{value}")
-    click.echo("tools")
+        if value and not (status.error and name == "simple"):
+            click.echo(f"{name:<10}{value}")
+    if status.tools:
+        click.echo("tools")
     for tool in status.tools:
         reason = f"  {tool.reason}" if tool.available else f"  not offered: {tool.reason}"
         click.echo(f"  {'✓' if tool.available else '✗'} {tool.name}{reason}".rstrip())
 
 
-async def _status(options: Options) -> Status:
-    loaded = options.load()
+def _gateway(options: Options) -> GatewayState:
     gateway = running_gateway(options.home)
+    return GatewayState(gateway is not None, gateway.url if gateway else "")
+
+
+def _without_configuration(options: Options, error: str) -> Status:
+    return Status(
+        version=__version__,
+        home=str(options.home),
+        config="",
+        database="",
+        gateway=_gateway(options),
+        models=[],
+        simple="",
+        channels=[],
+        channels_off=[],
+        sandbox="",
+        prices_date=catalog_date(),
+        tools=[],
+        error=error,
+    )
+
+
+async def _status(options: Options, loaded: Loaded) -> Status:
     # It is only built here, and reads nothing, so the database stays closed.
     database = open_database(loaded.config.storage.url, options.home)
     ledger = Spending(database, clock=Clock(), timezone=day_zone(loaded.config))
     models, simple = await _models(loaded)
-    tools, missing = await build_tools(loaded.config, Clock(), Door(), ledger)
+    tools, missing, sandbox = await build_tools(loaded.config, Clock(), Door(), ledger)
     states = [ToolState(tool.name, available=True, reason=_warning(tool)) for tool in tools]
+    given = loaded.config.channels
+    off = sorted(name for name, each in given.items() if not getattr(each, "enabled", True))
     states += [ToolState(name, available=False, reason=why) for name, why in missing.items()]
     return Status(
         version=__version__,
         home=str(options.home),
         config=str(loaded.path or ""),
         database=_database(loaded, options),
-        gateway=GatewayState(gateway is not None, gateway.url if gateway else ""),
+        gateway=_gateway(options),
         models=models,
         simple=simple,
-        channels=sorted({*OWNED, *loaded.config.channels}),
+        channels=sorted({*OWNED, *given} - set(off)),
+        channels_off=off,
+        sandbox=sandbox,
         prices_date=catalog_date(),
         tools=sorted(states, key=lambda each: each.name),
     )

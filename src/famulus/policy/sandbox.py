@@ -37,6 +37,18 @@ async def find_sandbox(
     return None, reason
 
 
+def contained(name: str) -> str:
+    """What stands between a command of the model and this machine, for the sandbox of that name."""
+    known = {
+        "bubblewrap": "Commands run in bubblewrap and see the workspace only.",
+        "container": "Commands run in this container without a sandbox of their own, so that they"
+        " can read the home and its keys.",
+        "none": "Commands run without a sandbox and can do all that you can.",
+        "": "Commands are not offered.",
+    }
+    return known.get(name, f"Commands run in {name}.")
+
+
 def inside_container(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> bool:
     """Whether someone drew a container around this process."""
     marks = (root / ".dockerenv", root / "run/.containerenv")
