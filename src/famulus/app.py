@@ -135,7 +135,7 @@ async def assistant(
             running = [
                 group.create_task(app.engine.run(resume=not only)),
                 group.create_task(app.delivery.run(only)),
-                group.create_task(app.retention.run()),
+                *(() if only else (group.create_task(app.retention.run()),)),
             ]
             receiving = [
                 group.create_task(supervise(channel, _deliver(app, channel), clock=app.clock))
@@ -270,8 +270,7 @@ async def _build(
         ),
         timezone=config.agent.timezone,
     )
-    # On a server's database another process may be driving them.
-    if only and path:
+    if only:
         await stop_abandoned(
             database, only, lambda turn: slash.end(turn, "stopped", ""), clock=clock
         )

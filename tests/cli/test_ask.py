@@ -111,6 +111,13 @@ def test_no_answer_is_exit_1_with_the_reason_on_standard_error_alone(ask, tmp_pa
     assert done.stderr.startswith("I could not get an answer from a model.")
 
 
+@pytest.mark.parametrize("command", ["/nosuch", "/switch 99", "/model no/such/model"])
+def test_a_slash_command_that_could_not_be_done_is_exit_1(ask, command):
+    done = ask(command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "text", "asked"),
     [

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from contextlib import closing
 
+import aiohttp
 import pytest
 
 from famulus.testing.fake_vendor import Answer, Fault
@@ -292,3 +293,32 @@ async def test_a_second_gateway_is_refused_at_once(house):
     code, out, errors = await house.famulus("serve")
     assert (code, out) == (1, "")
     assert "Another Famulus (process " in errors
+
+
+async def test_an_empty_answer_is_none(house):
+    house.model.say(Answer(text=()))
+    code, out, errors = await house.famulus("ask", "hello")
+    assert (code, out) == (1, "")
+    assert "empty answer" in errors
+
+
+async def test_a_client_is_told_which_model_answers(house):
+    await house.serve()
+    gateway = json.loads((house.path / "gateway.json").read_text())
+    headers = {"Authorization": f"Bearer {gateway['token']}"}
+    async with (
+        aiohttp.ClientSession(gateway["url"], headers=headers) as client,
+        client.ws_connect("/ws") as socket,
+    ):
+        greeting = await socket.receive_json(timeout=SECONDS)
+    assert (greeting["type"], greeting["model"]) == ("session_established", "fake/thinker")
+
+
+async def test_a_gateway_can_be_asked_while_the_configuration_is_broken(house):
+    await house.serve()
+    house.configure(agent={"nmae": "x"})
+    assert await house.famulus("ask", "hello") == (0, "Hello.\n", "")
+    code, out, errors = await house.famulus("status")
+    assert code == 1
+    assert "gateway   http://127.0.0.1:" in out
+    assert "agent.nmae is not a setting" in errors

@@ -1,5 +1,6 @@
 """Every page says what is true: links lead somewhere, names exist, examples run."""
 
+import ast
 import os
 import re
 import shlex
@@ -240,3 +241,31 @@ def test_the_program_on_the_page_of_decisions_prints_its_figures(tmp_path):
     (tmp_path / file).write_text(code)
     said = run(str(tmp_path / file), {**os.environ, "HOME": str(tmp_path)}, sys.executable)
     assert re.fullmatch(r"1 [\d.]+ ms\n64 [\d.]+ ms\n", said)
+
+
+def texts(source):
+    """What a source file says somewhere: its strings and docstrings, as (line, text)."""
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            parts = (each.value if isinstance(each, ast.Constant) else "X" for each in node.values)
+            yield node.lineno, "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+SOURCES = sorted((ROOT / "src" / "famulus").rglob("*.py"))
+
+
+def test_every_famulus_command_that_the_program_names_exists():
+    wrong = []
+    for source in SOURCES:
+        for line, text in texts(source):
+            for name, second in re.findall(r"\bfamulus ([a-z]+)(?: ([a-z]+))?", text):
+                command = program.get_command(click.Context(program), name)
+                if name == "import" or (isinstance(command, click.Group) and not second):
+                    continue  # Python's, or the group as such
+                if command is None or (
+                    isinstance(command, click.Group) and second not in command.commands
+                ):
+                    wrong.append(f"{source.name}:{line}: famulus {name} {second}")
+    assert not wrong

@@ -301,6 +301,7 @@ class Agent:
 
     def _answer(self, done: Done, usage: Usage, limit: Limit | None) -> Answer:
         text = text_of(done.parts).strip()
+        nothing = not text
         if limit:
             said = _LIMIT_ANSWERS[limit].format(
                 rounds=self._settings.max_tool_rounds, allowance=self._allowance
@@ -313,7 +314,9 @@ class Agent:
                 if refused
                 else "The model gave an empty answer. Please try again, or say it differently."
             )
-        return Answer(parts=(Text(text, Origin.ASSISTANT),), model=done.model, usage=usage)
+        return Answer(
+            parts=(Text(text, Origin.ASSISTANT),), model=done.model, usage=usage, failed=nothing
+        )
 
     def end(self, turn: Turn, ending: Ending, detail: str) -> Closing:
         said = _ENDINGS[ending].format(detail=detail)

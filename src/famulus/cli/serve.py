@@ -90,6 +90,7 @@ async def _serve(options: Options, loaded: Loaded) -> None:
             clock=clock,
             workspace=app.workspace,
             commands=app.slash.describe,
+            model=app.model.card.name,
         ) as server:
             server.state = "ready"
             _say(f"Famulus is ready: {server.url}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from famulus.core import workspace as files
-from famulus.core.errors import FamulusError
+from famulus.core.errors import FamulusError, Invalid
 from famulus.core.events import CommandExecuted
 from famulus.core.messages import Origin, SessionKey, Text
 from famulus.core.protocols import Ledger
@@ -36,11 +36,14 @@ _UNSAFE = re.compile(r"[^\w\-]+")
 
 
 class Told(Struct, frozen=True):
-    """What the user is told, and the session and title of the chat from now on."""
+    """What the user is told, and the session and title of the chat from now on. `failed`: it only
+    says why nothing was done.
+    """
 
     text: str
     current: str
     title: str = ""
+    failed: bool = False
 
 
 class Call(NamedTuple):
@@ -121,7 +124,7 @@ class Slash:
                     answers=(turn.inbound.message_id,),
                 )
             )
-        answer = Answer(parts=(Text(told.text, Origin.ASSISTANT),))
+        answer = Answer(parts=(Text(told.text, Origin.ASSISTANT),), failed=told.failed)
         await turn.finish(Closing(answer=answer))
 
     @staticmethod
@@ -136,7 +139,7 @@ class Slash:
         if not turn.lane.startswith("!"):
             return self._inner.end(turn, ending, detail)
         text = "This command could not be done. Please try it again."
-        return Closing(answer=Answer(parts=(Text(text, Origin.ASSISTANT),)))
+        return Closing(answer=Answer(parts=(Text(text, Origin.ASSISTANT),), failed=True))
 
     async def _dialog(self, name: str, key: SessionKey) -> str:
         return await self._sessions.next_dialog(key.channel, key.chat_id) if name == "new" else ""
@@ -144,11 +147,11 @@ class Slash:
     async def _do(self, name: str, call: Call) -> Told:
         command = _BY_NAME.get(name)
         if command is None:
-            return Told(_hint(name), call.session)
+            return Told(_hint(name), call.session, failed=True)
         try:
             return await command.run(self, call)
         except FamulusError as error:
-            return Told(str(error), call.session)
+            return Told(str(error), call.session, failed=True)
 
     # ------------------------------------------------------------ the commands
 
@@ -177,12 +180,11 @@ class Slash:
         prefix = f"{call.key.channel}:{call.key.chat_id}:"
         dialog = call.argument.removeprefix(prefix)
         if not dialog:
-            return Told("Which one? `/switch <dialog_id>`; `/sessions` lists them.", call.session)
+            raise Invalid("Which one? `/switch <dialog_id>`; `/sessions` lists them.")
         session = await self._sessions.find(prefix + dialog)
         if session is None:
-            return Told(
-                f"There is no conversation {dialog[:100]!r} here. `/sessions` lists them.",
-                call.session,
+            raise Invalid(
+                f"There is no conversation {dialog[:100]!r} here. `/sessions` lists them."
             )
         await self._sessions.switch(SessionKey(call.key.channel, call.key.chat_id, dialog))
         return Told(
@@ -194,7 +196,7 @@ class Slash:
     async def rename(self, call: Call) -> Told:
         title = _title(call.argument)
         if not title:
-            return Told("What shall it be called? `/rename <title>`", call.session)
+            raise Invalid("What shall it be called? `/rename <title>`")
         await self._sessions.rename(call.session, title)
         return Told(f"This conversation is called “{title}” now.", call.session, title)
 

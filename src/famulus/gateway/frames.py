@@ -73,7 +73,9 @@ class Approve(Struct):
 
 
 class Desk:
-    """What the requests of all clients need. `commands` describes the slash commands."""
+    """What the requests of all clients need. `commands` describes the slash commands, `model`
+    is the one of sessions that chose none.
+    """
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class Desk:
         database: Database,
         limits: Limits,
         commands: Callable[[], Sequence[Frame]],
+        model: str = "",
     ) -> None:
         self.channel = channel
         self.engine = engine
@@ -97,6 +100,7 @@ class Desk:
         self.database = database
         self.limits = limits
         self.commands = commands
+        self.model = model
 
 
 class Client:
@@ -123,7 +127,7 @@ class Client:
             title=session.title,
             channel=self.chat.channel,
             version=__version__,
-            model=session.model,
+            model=session.model or self._desk.model,
         )
         self._desk.channel.watch_chat(self._feed, self.chat.channel, self.chat.chat_id)
 

@@ -79,8 +79,11 @@ class Server:
         clock: Clock,
         workspace: Path,
         commands: Callable[[], Sequence[Frame]],
+        model: str = "",
     ) -> None:
-        """`commands` describes the slash commands: `{"name", "usage", "description"}`."""
+        """`commands` describes the slash commands: `{"name", "usage", "description"}`; `model` is
+        the one of sessions that chose none.
+        """
         self.state: Literal["starting", "ready", "draining"] = "starting"
         self.url = ""
         self._settings = config.server
@@ -103,6 +106,7 @@ class Server:
             database=database,
             limits=config.limits,
             commands=commands,
+            model=model,
         )
         self._sockets = Sockets(
             desk,

@@ -143,7 +143,9 @@ class Sessions:
         """The session with its number of messages. Raises `Invalid` if there is none."""
         rows = await self._database.fetch(f"{_COUNTED} where key = :key", key=key)
         if not rows:
-            raise Invalid(f"There is no session {key}. /sessions lists those of this chat.")
+            raise Invalid(
+                f"There is no session {key}. See /sessions, or in a shell: famulus sessions list"
+            )
         return _session(rows[0])
 
     async def of_chat(
@@ -185,7 +187,9 @@ class Sessions:
         )
         self._known.pop(key, None)
         if not changed:
-            raise Invalid(f"There is no session {key}. /sessions lists those of this chat.")
+            raise Invalid(
+                f"There is no session {key}. See /sessions, or in a shell: famulus sessions list"
+            )
 
     async def clear(self, key: str) -> None:
         """Delete the messages of a session, with the title if it is the beginning of them."""
