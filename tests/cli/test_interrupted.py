@@ -71,6 +71,7 @@ async def test_the_words_of_timeout_1_end_an_ask(house):
         env={"PATH": os.environ["PATH"], "FAMULUS_HOME": str(house.path)},
     )
     assert await asyncio.wait_for(process.wait(), SECONDS) == 124
+    house.model.forget()  # a slow machine may not have come so far
     await answers_at_once(house)
 
 

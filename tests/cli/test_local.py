@@ -22,7 +22,13 @@ def ask(tmp_path, monkeypatch, capsys):
     return run_ask
 
 
-@pytest.mark.parametrize("session", ["web:main:1", "telegram:1", "a::b"])
+def test_what_is_no_conversation_at_all_is_refused(ask):
+    code, said = ask("hello", "--session", "a::b")
+    assert code == 1
+    assert said.err.startswith("'a::b' is not a session")
+
+
+@pytest.mark.parametrize("session", ["web:main:1", "telegram:1"])
 def test_a_conversation_of_another_channel_is_refused_instead_of_waiting_for_ever(ask, session):
     code, said = ask("hello", "--session", session)
     assert code == 1

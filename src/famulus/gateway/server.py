@@ -49,7 +49,8 @@ log = logging.getLogger(__name__)
 GATEWAY_FILE = "gateway.json"
 """In the home while the gateway runs: `{"pid", "url", "token"}`, for this user's programs."""
 
-_SHUTDOWN_SECONDS = 3.0
+# Whoever could be answered was answered while turns drained.
+_SHUTDOWN_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 75.0
 _STORE_SECONDS = 30.0
 _DATABASE_SECONDS = 2.0
