@@ -7,30 +7,35 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import Browser, FilePayload, Page, expect
+
+from famulus.testing.fake_openai import FakeOpenAI
+from famulus.testing.fake_vendor import Answer, Fault
 
 START_SECONDS = 30
 STOP_SECONDS = 15
 
 
-@pytest.fixture
-def login_link(tmp_path: Path) -> Iterator[str]:
-    """`famulus serve` in a home of its own, on a free port, without a password."""
-    home = tmp_path / "home"
+@contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[str]:
+    """`famulus serve` in a home of its own, on a free port, without a password: its login link."""
+    home = folder / "home"
     home.mkdir()
     (home / "famulus.toml").write_text("[server]\nport = 0\n")
     links: queue.Queue[str] = queue.Queue()
     with (
-        (tmp_path / "log").open("w") as log,
+        (folder / "log").open("w") as log,
         subprocess.Popen(
             [sys.executable, "-u", "-m", "famulus", "serve", "--home", str(home)],
             stdout=subprocess.PIPE,
             stderr=log,
-            cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TZ": "UTC"},
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "TZ": "UTC"} | environment,
             text=True,
         ) as process,
     ):
@@ -38,12 +43,18 @@ def login_link(tmp_path: Path) -> Iterator[str]:
         reader.start()
         try:
             link = links.get(timeout=START_SECONDS)
-            assert link, (tmp_path / "log").read_text()
+            assert link, (folder / "log").read_text()
             yield link
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
             reader.join(STOP_SECONDS)
+
+
+@pytest.fixture
+def login_link(tmp_path: Path) -> Iterator[str]:
+    with serving(tmp_path) as link:
+        yield link
 
 
 def _find_link(process: subprocess.Popen[str], links: "queue.Queue[str]") -> None:
@@ -124,3 +135,33 @@ def test_the_time_is_that_of_the_browser(browser: Browser, login_link: str) -> N
         page.get_by_role("button", name="Send").click()
         answer = page.get_by_role("article", name="Famulus")
         expect(answer).to_contain_text("(America/New_York, E")
+
+
+def test_what_was_shown_before_a_stop_stays_also_after_a_reload(
+    window: Page, tmp_path: Path
+) -> None:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(FakeOpenAI()) as vendor,
+        serving(
+            tmp_path,
+            FAMULUS_AGENT__MODEL="fake/m",
+            FAMULUS_PROVIDERS__FAKE__TYPE="openai",
+            FAMULUS_PROVIDERS__FAKE__API_KEY=vendor.key,
+            FAMULUS_PROVIDERS__FAKE__BASE_URL=vendor.url,
+        ) as link,
+    ):
+        vendor.say(Answer(text=("The moon ", "is round ", "and far away.")))
+        vendor.fail(Fault(after_events=3, hang=True))
+        window.goto(link)
+        box = window.get_by_role("textbox", name="Message")
+        box.fill("Tell me of the moon")
+        box.press("Enter")
+        answer = window.get_by_role("article", name="Famulus")
+        expect(answer).to_contain_text("The moon is round")
+        window.get_by_role("button", name="Stop").click()
+        expect(answer).to_contain_text("Stopped.")
+        expect(answer).to_contain_text("The moon is round")
+        window.reload()
+        expect(answer).to_contain_text("Stopped.")
+        expect(answer).to_contain_text("The moon is round")
