@@ -9,7 +9,7 @@ from famulus.core.errors import ModelUnavailable
 from famulus.core.messages import Origin, Text, ToolCall
 from famulus.core.protocols import Context, Effect, Replay, TextDelta
 from famulus.core.tools import tool
-from famulus.testing.scripted import Scripted
+from famulus.testing.scripted import CARD, Scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -132,3 +132,29 @@ async def test_what_was_said_before_a_call_stays_after_a_stop(talk):
         said = await talking.said()
     assert answer.text == "Let me look.\n\nStopped."
     assert said[-1].text == answer.text
+
+
+async def test_what_is_kept_of_a_private_turn_is_private(talk):
+    reached = asyncio.Event()
+
+    @tool()
+    async def hang(context: Context, arguments: Arguments) -> str:
+        """Hang."""
+        reached.set()
+        await asyncio.Event().wait()
+        return ""
+
+    both = [ToolCall("1", "echo", "{}"), ToolCall("2", "hang", "{}")]
+    model = Scripted([both], card=msgspec.structs.replace(CARD, local=True))
+    async with talk(model, tools=[echo, hang]) as talking, asyncio.TaskGroup() as group:
+        asked = group.create_task(talking.say("go", private=True))
+        await reached.wait()
+        await talking.engine.cancel("test:main:1")
+        await asked
+        said = await talking.said()
+    assert [(each.role, each.private) for each in said] == [
+        ("user", True),
+        ("assistant", True),
+        ("tool", True),
+        ("assistant", True),
+    ]
