@@ -8,7 +8,7 @@ import pytest
 
 from famulus.core.clock import Clock
 from famulus.core.config import Engine as Settings
-from famulus.core.errors import StoreError, StoreUnavailable
+from famulus.core.errors import StoreError, StoreFull, StoreUnavailable
 from famulus.engine.embedded import Embedded
 from famulus.store.database import Statement
 
@@ -26,8 +26,8 @@ class Faulty:
 
     `lost`: it is done, and the answer is lost. `away`: it is not done. `refused`: it cannot be
     done, ever.
-    `outage`: it is done, and the database is away for whatever is asked next. After `broken` it
-    does nothing any more.
+    `outage`: it is done, and the database is away for whatever is asked next. While it is
+    `full` or `broken` it does nothing.
     """
 
     inner: object
@@ -36,6 +36,7 @@ class Faulty:
     count: int = 0
     labels: list = field(default_factory=list)
     away: int = 0
+    full: bool = False
     broken: bool = False
 
     async def transaction(self, statements, *, durable=False):
@@ -57,6 +58,8 @@ class Faulty:
     def _reach(self):
         if self.broken:
             raise StoreError("The database is damaged.")
+        if self.full:
+            raise StoreFull("No space is left.")
         if self.away:
             self.away -= 1
             raise StoreUnavailable("The database is away.")

@@ -1,6 +1,7 @@
 """A database that fails at any one transaction of a conversation: nothing lost, nothing twice."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,7 +16,7 @@ from famulus.testing.runner import Door, Script, ask, giving, message, now, soon
 
 pytestmark = pytest.mark.anyio
 
-TABLES = ("turn", "step", "outbox")
+TABLES = ("turn", "step", "outbox", "timer")
 SESSION = "test:main:1"
 
 
@@ -224,3 +225,92 @@ async def test_an_open_turn_that_nobody_drives_is_found(empty, serve, monkeypatc
         for turn in (running_now, three):
             await soon(running.engine.answer(turn.turn_id))
     assert runner.ran == ["zero", "one", "two", "three"]
+
+
+async def test_a_message_that_joined_is_not_lost_when_the_turn_is_stopped_on_a_full_disk(
+    empty, serve
+) -> None:
+    door, written = Door(), Door()
+
+    async def body(turn):
+        await door()
+        written.reached.set()
+        await turn.steered()
+        return "never"
+
+    async with serve(await empty(), Script(body), while_busy="steer") as running:
+        engine, database = running.engine, running.database
+        one = await engine.accept(message("one"), session=SESSION)
+        await soon(door.reached.wait())
+        two = await engine.accept(message("two"), session=SESSION)
+        database.full = True
+        door.open.set()
+        await soon(written.reached.wait())
+        before = database.count
+        while database.count < before + 2:
+            await asyncio.sleep(0.001)
+        async with asyncio.TaskGroup() as group:
+            stopping = group.create_task(engine.cancel(SESSION))
+            before = database.count
+            while database.count < before + 2:
+                await asyncio.sleep(0.001)
+            database.full = False
+        assert stopping.result().running == 1
+        answers = [await soon(engine.answer(each.turn_id)) for each in (one, two)]
+        assert [each.text for each in answers] == ["stopped", "stopped"]
+        assert await running.open_turns() == []
+
+
+async def test_a_turn_ends_though_its_runner_has_no_words_for_it(empty, serve) -> None:
+    class Speechless(Script):
+        def end(self, turn, ending, detail):
+            raise ValueError("a bug")
+
+    async def body(turn):
+        raise ValueError("a bug")
+
+    async with serve(await empty(), Speechless(body), max_attempts=2) as running:
+        assert "an error of mine" in await ask(running.engine, message("go"))
+
+
+@pytest.mark.parametrize("fault", ["lost", "away", "outage"])
+async def test_a_timer_fires_once_though_the_database_fails_meanwhile(
+    empty, serve, fault, monkeypatch
+) -> None:
+    monkeypatch.setattr("famulus.engine.timers._AGAIN_SECONDS", 0.01)
+    runner = Script()
+    # The first transaction sets the timer, the second one fires it.
+    async with serve(await empty(), runner, at=2, fault=fault) as running:
+        await running.engine.set_timer("a", datetime.now(UTC), message("tick"))
+        while not running.sent:
+            await asyncio.sleep(0.005)
+        await running.engine.drain(5)
+        assert await running.open_turns() == []
+    assert runner.ran == ["tick"]
+
+
+async def test_a_timer_that_cannot_be_fired_holds_up_no_other(empty, serve) -> None:
+    runner = Script()
+    async with serve(await empty(), runner, at=3, fault="refused") as running:
+        past = datetime.now(UTC)
+        for n, name in enumerate(("first", "second")):
+            due = past + timedelta(milliseconds=200 + n)
+            await running.engine.set_timer(name, due, message(name))
+        while runner.ran != ["second"]:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_stop_reaches_a_turn_that_is_being_taken_up_again(empty, serve) -> None:
+    failed = asyncio.Event()
+
+    async def body(turn):
+        if turn.attempt == 1:
+            failed.set()
+            raise ValueError("a bug")
+        await asyncio.Event().wait()
+
+    async with serve(await empty(), Script(body)) as running:
+        one = await running.engine.accept(message("one"), session=SESSION)
+        await soon(failed.wait())
+        assert (await soon(running.engine.cancel(SESSION))).running == 1
+        assert (await soon(running.engine.answer(one.turn_id))).text == "stopped"

@@ -160,7 +160,11 @@ class Run:
         await self._end(turn, "stopped", "")
 
     async def _end(self, turn: Turn, ending: Ending, detail: str) -> None:
-        closing = self._means.runner.end(turn, ending, detail)
+        try:
+            closing = self._means.runner.end(turn, ending, detail)
+        except Exception:  # whatever it is, the turn must end
+            log.exception("a turn is ended without its own words turn=%s", turn.id)
+            closing = Closing(answer=_plain("I could not finish this because of an error of mine."))
         await turn.finish(closing, status="stopped" if ending == "stopped" else "failed")
 
     # ------------------------------------------------------------ what went wrong
@@ -187,22 +191,23 @@ class Run:
             if turn:
                 return await self._close(turn, cause)
             self._tell_waiting(cause)
-        await self._wait()
-        if turn:
-            return await self._look(turn.attempt)
         # A start that failed may have been done; one that was refused was not ours.
-        return await self._look(self._entry.attempt + (not isinstance(cause, Conflict)))
+        most = turn.attempt if turn else self._entry.attempt + (not isinstance(cause, Conflict))
+        # Whoever wants to stop the turn now waits for its next attempt.
+        self._lane.turn = None
+        self._lane.started.clear()
+        await self._wait()
+        return await self._look(most, turn)
 
     async def _close(self, turn: Turn, cause: Exception) -> bool:
         """End a turn that cannot be written as it is, with nothing but its reply."""
         text = f"I could not finish this, as it cannot be stored. {cause}"
-        answer = Answer(parts=(Text(text, Origin.ASSISTANT),), failed=True)
         while True:
             turn.let_go()
             try:
-                await turn.finish(Closing(answer=answer), status="failed")
+                await turn.finish(Closing(answer=_plain(text)), status="failed")
             except Superseded:
-                return await self._look(turn.attempt)
+                return await self._look(turn.attempt, turn)
             except StoreError as error:
                 log.error("turn cannot be ended turn=%s error=%s", turn.id, error)
                 self._tell_waiting(error)
@@ -211,11 +216,11 @@ class Run:
                 self._settle(turn)
                 return False
 
-    async def _look(self, most: int) -> bool:
+    async def _look(self, most: int, turn: Turn | None = None) -> bool:
         """Take up the lane as the database knows it, once it answers. False when our turn is over,
         or another worker's: we have raised its number to `most` at most.
         """
-        lane, turn, name = self._lane, self._lane.turn, self._entry.id
+        lane, name = self._lane, self._entry.id
         lane.turn = None
         lane.started.clear()
         while True:
@@ -312,6 +317,10 @@ class Run:
         behind = [each.id for each in self._lane.waiting]
         for each in (*(turn.ids if turn else [self._entry.id]), *behind):
             self._means.pending.tell(each, error)
+
+
+def _plain(text: str) -> Answer:
+    return Answer(parts=(Text(text, Origin.ASSISTANT),), failed=True)
 
 
 def _alike(entry: journal.Entry, lane: Lane) -> list[journal.Entry]:
