@@ -27,7 +27,7 @@ class Faulty:
     `lost`: it is done, and the answer is lost. `away`: it is not done. `refused`: it cannot be
     done, ever.
     `outage`: it is done, and the database is away for whatever is asked next. While it is
-    `full` or `broken` it does nothing.
+    `full` or `broken` it does nothing, and it never takes a transaction with the value `poison`.
     """
 
     inner: object
@@ -36,6 +36,7 @@ class Faulty:
     count: int = 0
     labels: list = field(default_factory=list)
     away: int = 0
+    poison: str = ""
     full: bool = False
     broken: bool = False
 
@@ -44,6 +45,8 @@ class Faulty:
         mine = self.count
         self.labels.append(" + ".join(" ".join(each.sql.split()[:3]) for each in statements))
         self._reach()
+        if self.poison and any(self.poison in each.parameters.values() for each in statements):
+            raise StoreError("The database cannot hold this.")
         if mine == self.at:
             if self.fault == "refused":
                 raise StoreError("The database cannot hold this.")

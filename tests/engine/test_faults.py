@@ -1,7 +1,7 @@
 """A database that fails at any one transaction of a conversation: nothing lost, nothing twice."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,7 +12,7 @@ from famulus.engine import journal
 from famulus.store.database import Statement
 from famulus.store.postgres import Postgres
 from famulus.store.sqlite import SQLite
-from famulus.testing.runner import Door, Script, ask, giving, message, now, soon
+from famulus.testing.runner import Door, Script, ask, giving, message, now, soon, until
 
 pytestmark = pytest.mark.anyio
 
@@ -85,16 +85,14 @@ class Talk:
             said = [group.create_task(self.say(engine, "one"))]
             await soon(self.working.reached.wait())
             said.append(group.create_task(self.say(engine, "two")))
-            while engine._lanes.depth(SESSION) < 1:
-                await asyncio.sleep(0.001)
+            await until(lambda: engine._lanes.depth(SESSION) >= 1)
             self.working.open.set()
             await soon(said[0])
             said.append(group.create_task(self.say(engine, "three")))
             await soon(self.steering.reached.wait())
             for n, text in enumerate(("four", "five"), 1):
                 said.append(group.create_task(self.say(engine, text)))
-                while engine._lanes.depth(SESSION) < n:
-                    await asyncio.sleep(0.001)
+                await until(lambda n=n: engine._lanes.depth(SESSION) >= n)
             self.steering.open.set()
         return [await each for each in said]
 
@@ -219,8 +217,7 @@ async def test_an_open_turn_that_nobody_drives_is_found(empty, serve, monkeypatc
         ]
         await running.database.transaction(lost)
         three = await running.engine.accept(message("three"), session=SESSION)
-        while running.engine._lanes.depth(SESSION) < 3:
-            await asyncio.sleep(0.001)
+        await until(lambda: running.engine._lanes.depth(SESSION) == 3)
         door.open.set()
         for turn in (running_now, three):
             await soon(running.engine.answer(turn.turn_id))
@@ -247,13 +244,11 @@ async def test_a_message_that_joined_is_not_lost_when_the_turn_is_stopped_on_a_f
         door.open.set()
         await soon(written.reached.wait())
         before = database.count
-        while database.count < before + 2:
-            await asyncio.sleep(0.001)
+        await until(lambda: database.count >= before + 2)
         async with asyncio.TaskGroup() as group:
             stopping = group.create_task(engine.cancel(SESSION))
-            before = database.count
-            while database.count < before + 2:
-                await asyncio.sleep(0.001)
+            again = database.count
+            await until(lambda: database.count >= again + 2)
             database.full = False
         assert stopping.result().running == 1
         answers = [await soon(engine.answer(each.turn_id)) for each in (one, two)]
@@ -282,8 +277,7 @@ async def test_a_timer_fires_once_though_the_database_fails_meanwhile(
     # The first transaction sets the timer, the second one fires it.
     async with serve(await empty(), runner, at=2, fault=fault) as running:
         await running.engine.set_timer("a", datetime.now(UTC), message("tick"))
-        while not running.sent:
-            await asyncio.sleep(0.005)
+        await until(lambda: bool(running.sent))
         await running.engine.drain(5)
         assert await running.open_turns() == []
     assert runner.ran == ["tick"]
@@ -291,13 +285,11 @@ async def test_a_timer_fires_once_though_the_database_fails_meanwhile(
 
 async def test_a_timer_that_cannot_be_fired_holds_up_no_other(empty, serve) -> None:
     runner = Script()
-    async with serve(await empty(), runner, at=3, fault="refused") as running:
-        past = datetime.now(UTC)
-        for n, name in enumerate(("first", "second")):
-            due = past + timedelta(milliseconds=200 + n)
-            await running.engine.set_timer(name, due, message(name))
-        while runner.ran != ["second"]:
-            await asyncio.sleep(0.005)
+    async with serve(await empty(), runner) as running:
+        running.database.poison = "test::main:first"
+        for name in ("first", "second"):
+            await running.engine.set_timer(name, datetime.now(UTC), message(name))
+        await until(lambda: runner.ran == ["second"])
 
 
 async def test_a_stop_reaches_a_turn_that_is_being_taken_up_again(empty, serve) -> None:
