@@ -1,10 +1,29 @@
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 
-from famulus.core.messages import Image, Message, Origin, Part, Text, ToolCall, ToolResult
+from famulus.core.clock import Clock
+from famulus.core.config import Agent, Config, ModelEntry, Provider, Router
+from famulus.core.messages import (
+    Image,
+    Message,
+    Origin,
+    Part,
+    Text,
+    ToolCall,
+    ToolResult,
+    text_of,
+)
 from famulus.core.protocols import Chunk, Done, ModelCard, Request, TextDelta, ToolSpec
+from famulus.core.settings import Secret
 from famulus.models.matched import Matched
+from famulus.models.named import Models
+from famulus.testing.check_model import read
+from famulus.testing.fake_ollama import FakeOllama
+from famulus.testing.fake_openai import FakeOpenAI
 from famulus.testing.scripted import Scripted
 
 PICTURE = Image("b" * 64, "image/png", Origin.OUTSIDE, "cat.png")
@@ -97,3 +116,95 @@ async def test_the_model_that_takes_over_gets_only_the_tools_it_is_trusted_with(
     blind, eyes = Scripted([], card=BLIND), Scripted(["A cat."], card=SEEING)
     await asked(Matched(blind, eyes), user(PICTURE), tools=("read_file", "shell"))
     assert [tool.name for tool in eyes.requests[0].tools] == ["read_file"]
+
+
+# ---------------------------------------------------------------- what only the server knows
+
+
+@pytest.fixture
+async def blind() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama(capabilities=("completion",)) as server:
+        yield server
+
+
+@pytest.fixture
+async def eyes() -> AsyncIterator[FakeOpenAI]:
+    async with FakeOpenAI() as vendor:
+        yield vendor
+
+
+def built(
+    server: FakeOllama,
+    eyes: FakeOpenAI,
+    session: aiohttp.ClientSession,
+    *,
+    simple: str = "",
+    **agent: Any,
+) -> Models:
+    config = Config(
+        providers={
+            "o": Provider(type="ollama", base_url=server.url),
+            "v": Provider(type="openai", base_url=eyes.url, api_key=Secret(eyes.key)),
+        },
+        models={"written": ModelEntry(provider="o", id="llama3.2", inputs=("text", "image"))},
+        agent=Agent(**{"model": "o/llama3.2", **agent}),
+        router=Router(simple=simple),
+    )
+    return Models(config, session=lambda: session, clock=Clock(), environment={})
+
+
+def picture(said: str = "Look.") -> Request:
+    return Request(system="", messages=(user(text(said), PICTURE),), media={PICTURE.blob: b"png"})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("agent", [{}, {"model": "written"}, {"fallbacks": ("v/m",)}])
+async def test_user_is_told_when_only_the_server_knows_that_a_model_cannot_see(
+    blind: FakeOllama, eyes: FakeOpenAI, session: aiohttp.ClientSession, agent: dict[str, Any]
+) -> None:
+    *_, done = await read(built(blind, eyes, session, **agent).main(), picture())
+    assert isinstance(done, Done)
+    assert "cannot see pictures, so I have not asked it" in text_of(done.parts)
+    assert not blind.journal
+    assert not eyes.journal
+
+
+@pytest.mark.anyio
+async def test_model_for_pictures_takes_over_when_the_server_says_no(
+    blind: FakeOllama, eyes: FakeOpenAI, session: aiohttp.ClientSession
+) -> None:
+    *_, done = await read(built(blind, eyes, session, vision="v/m").main(), picture())
+    assert isinstance(done, Done)
+    assert text_of(done.parts) == "Hello."
+    assert b"image_url" in eyes.journal[0].raw
+    assert not blind.journal
+
+
+@pytest.mark.anyio
+async def test_picture_of_an_earlier_turn_is_no_reason_to_refuse_either(
+    blind: FakeOllama, eyes: FakeOpenAI, session: aiohttp.ClientSession
+) -> None:
+    past = (*picture().messages, ANSWER, user(text("And now?")))
+    request = msgspec.structs.replace(picture(), messages=past)
+    await read(built(blind, eyes, session).main(), request)
+    assert len(blind.journal) == 1
+
+
+@pytest.mark.anyio
+async def test_model_that_its_server_lets_see_is_asked(
+    eyes: FakeOpenAI, session: aiohttp.ClientSession
+) -> None:
+    async with FakeOllama(capabilities=("completion", "vision")) as server:
+        await read(built(server, eyes, session).main(), picture())
+    assert server.journal[0].body["messages"][0]["images"]
+
+
+@pytest.mark.anyio
+async def test_simple_message_goes_on_to_the_complex_model_where_the_simple_one_cannot_see(
+    blind: FakeOllama, eyes: FakeOpenAI, session: aiohttp.ClientSession
+) -> None:
+    models = built(blind, eyes, session, model="v/m", simple="o/llama3.2")
+    *_, done = await read(models.main(), picture("Hello!"))
+    assert isinstance(done, Done)
+    assert done.route.startswith("escalated: ")
+    assert b"image_url" in eyes.journal[0].raw

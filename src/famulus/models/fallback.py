@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from famulus.core.errors import ContextOverflow, ModelError, ModelUnavailable, RateLimited
 from famulus.core.protocols import Chunk, Model, Request, Restarted
+from famulus.models.matched import Blind
 from famulus.models.streamed import shown, streamed
 
 
@@ -39,7 +40,9 @@ class Fallback:
                         yield chunk
                 return
             except ModelError as error:
-                if not failed and not isinstance(error, self._on):
+                # Where the first one cannot see a picture, `Matched` knows who can.
+                brings = isinstance(error, self._on) and not isinstance(error, Blind)
+                if not failed and not brings:
                     raise
                 failed.append((model.card.name, error))
                 if isinstance(error, ContextOverflow):

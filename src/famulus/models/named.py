@@ -102,7 +102,8 @@ class Models:
                     "keep messages with. Set router.simple to one."
                 )
             return complex_
-        simple = self._matched(self._one(self.simple))
+        # Where its server says that it cannot see a picture, the complex one answers.
+        simple = self._matched(self._one(self.simple), doubted=False)
         if self.keeps and not simple.card.local:
             raise ConfigError(
                 f'router.rules has a rule of class "local", but router.simple = "{self.simple}" '
@@ -160,12 +161,13 @@ class Models:
         """Who listens to recordings, or None where that is off or there is no key for it."""
         return transcriber(self._config, self._environment, self.resolve, self._guarded)
 
-    def _matched(self, model: Model, *, here: bool = False) -> Model:
-        """The model, with another one for pictures where it cannot see them; `here` only with a
-        local one.
+    def _matched(self, model: Model, *, here: bool = False, doubted: bool = True) -> Model:
+        """The model, with another one for pictures where it cannot see them, or where only its
+        server knows (`doubted`); `here` only with a local one.
         """
         name = self._config.agent.vision
-        if "image" in model.card.inputs:
+        doubted = doubted and self._provider(model.card.provider).type == "ollama"
+        if "image" in model.card.inputs and not doubted:
             return model
         if not name or name == model.card.name:
             return Matched(model)

@@ -35,6 +35,7 @@ from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Reque
 from famulus.models.conversation import arguments_of, content, lines_of, paired, shown
 from famulus.models.failures import Failures, Fault
 from famulus.models.http import Endpoint, Lines, encoded
+from famulus.models.matched import Blind, shows_picture
 from famulus.models.schema import Schemas
 from famulus.models.sized import PART_BYTES, size_of
 
@@ -121,6 +122,8 @@ class Ollama:
             (self._base, self.card.id), Loaded()
         )
         await self._ask(known)
+        if request.media and shows_picture(request) and not known.can("vision"):
+            raise Blind(f"{self.card.name} cannot see pictures.", provider=self.card.provider)
         shown = False
         while True:
             reading = _Reading(self.card, len(request.messages), self._endpoint.failures)
