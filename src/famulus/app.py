@@ -39,7 +39,8 @@ from famulus.gateway.erasure import Erasure
 from famulus.gateway.gate import OWNED, Gate
 from famulus.gateway.supervise import supervise
 from famulus.models.found import find_model
-from famulus.models.named import Models, configured_model
+from famulus.models.named import Models
+from famulus.models.naming import configured_model
 from famulus.policy.allowed import Allowed
 from famulus.policy.command import Limits as CommandLimits
 from famulus.policy.egress import Door

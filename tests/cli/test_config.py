@@ -224,6 +224,13 @@ def test_check_prints_json(folder: Path) -> None:
             'famulus.toml:1: cost.limits."person:onwer": nobody of the configuration is the person'
             ' "onwer", so this limit may never hold. Did you mean owner?',
         ),
+        (
+            '[models.m]\nprovider = "openai"\nid = "m"\ncontext_tokens = 4096\nmax_tokens = 8192\n'
+            '[providers.openai]\napi_key = "k"',
+            "famulus.toml:1: models.m: answers of 8,192 tokens in a window of 4,096 leave little "
+            "for the conversation, so an answer gets only what the prompt leaves. Lower max_tokens,"
+            " or raise context_tokens if the window is larger.",
+        ),
     ],
 )
 def test_check_warns_of_what_is_hardly_meant(folder: Path, text: str, warning: str) -> None:

@@ -65,7 +65,7 @@ def test_the_model_that_a_bare_key_gets_is_in_the_catalogue(vendor: str) -> None
     if vendor != "openrouter":  # its `auto` costs what it chooses
         known = lookup(vendor, VENDORS[vendor].model)
         assert known is not None
-        assert known.price is not None
+        assert known.price is not None or vendor == "nvidia"  # which states none
         assert known.tools
 
 

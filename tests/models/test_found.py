@@ -11,7 +11,7 @@ from famulus.cli.local import local
 from famulus.core.config import Config
 from famulus.core.loading import Loaded
 from famulus.models.found import find_model
-from famulus.models.vendors import provider_from
+from famulus.models.vendors import VENDORS, provider_from
 from famulus.testing.fake_ollama import FakeOllama
 from famulus.testing.fake_openai import FakeOpenAI
 from famulus.testing.fake_vendor import Fault
@@ -57,7 +57,7 @@ def nobody() -> dict[str, str]:
     [
         ({"OPENAI_API_KEY": "b", "ANTHROPIC_API_KEY": "a"}, "anthropic/claude-sonnet-5-5", ""),
         ({"OPENAI_API_KEY": "b", "OPENROUTER_API_KEY": "c"}, "openai/gpt-5.5", ""),
-        ({"OPENROUTER_API_KEY": "c"}, "openrouter/openrouter/auto", ""),
+        ({"OPENROUTER_API_KEY": "c", "GEMINI_API_KEY": "a"}, "openrouter/openrouter/auto", ""),
         ({"ANTHROPIC_API_KEY": "a", "ANTHROPIC_MODEL": "claude-x"}, "anthropic/claude-x", ""),
         (
             {"OPENAI_API_KEY": "b", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"},
@@ -105,6 +105,28 @@ async def test_every_key_makes_a_fallback(nobody: dict[str, str]) -> None:
     assert found.model == "anthropic/claude-sonnet-5-5"
     assert found.fallbacks == ("openai/gpt-5.5", "openrouter/openrouter/auto")
     assert (await find_model(nobody | {"OPENAI_API_KEY": "b"})).fallbacks == ()
+
+
+@pytest.mark.parametrize("name", [name for name, each in VENDORS.items() if each.needs_key])
+async def test_key_of_any_known_vendor_is_enough(name: str, nobody: dict[str, str]) -> None:
+    found = await find_model(nobody | {VENDORS[name].key_variable: "k"})
+    section, _, id_ = found.model.partition("/")
+    assert (VENDORS[section].key_variable, id_) == (VENDORS[name].key_variable, VENDORS[name].model)
+    assert found.provider.api_key.reveal() == "k"
+    assert found.reason == f"{VENDORS[name].key_variable} is set"
+
+
+async def test_address_and_model_of_a_server_at_home_are_enough(nobody: dict[str, str]) -> None:
+    url = "http://127.0.0.1:1/v1"
+    found = await find_model(nobody | {"VLLM_BASE_URL": url, "VLLM_MODEL": "qwen"})
+    assert (found.model, found.provider.base_url) == ("vllm/qwen", url)
+    assert (await find_model(nobody | {"VLLM_MODEL": "qwen"})).model == "offline/offline"
+
+
+async def test_ollama_comes_before_a_key_that_many_have_for_voice_alone() -> None:
+    async with ollama(ok('{"models": [{"name": "llama3.2"}]}')) as (environment, _):
+        found = await find_model(environment | {"GROQ_API_KEY": "k"})
+    assert found.model == "ollama/llama3.2"
 
 
 async def test_ollama_is_used_without_a_key() -> None:

@@ -16,7 +16,8 @@ from famulus.models.found import Found
 from famulus.models.kept import Kept
 from famulus.models.lightened import Lightened
 from famulus.models.matched import Matched
-from famulus.models.named import Models, configured_model
+from famulus.models.named import Models
+from famulus.models.naming import configured_model
 from famulus.models.offline import Offline
 from famulus.models.routed import Routed
 from famulus.models.wires import wire

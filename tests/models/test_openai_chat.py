@@ -256,6 +256,29 @@ async def test_an_error_event_in_the_stream_is_of_the_right_kind(
         await read(model, ask("Hello"))
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        (
+            403,
+            "unsupported_country_region_territory",
+            "Country, region, or territory not supported",
+        ),
+        (400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
+        (451, "", "Unavailable for legal reasons"),
+    ],
+)
+async def test_a_vendor_that_is_not_there_for_a_country_does_not_blame_the_key(
+    vendor: FakeOpenAI, model: OpenAIChat, status: int, kind: str, message: str
+) -> None:
+    vendor.fail(Fault(status=status, kind=kind, message=message))
+    with pytest.raises(
+        ModelRejected, match=r"does not offer .* where you are .*not at fault"
+    ) as no:
+        await read(model, ask("Hello"))
+    assert "api_key" not in str(no.value)
+
+
 async def test_a_refused_parameter_is_named(vendor: FakeOpenAI, model: OpenAIChat) -> None:
     vendor.fail(Fault(status=400, message="Unsupported value.", param="temperature"))
     with pytest.raises(ModelRejected, match=r"Unsupported value.*temperature.*models\.gpt"):

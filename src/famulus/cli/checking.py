@@ -24,7 +24,8 @@ from famulus.core.validation import Written
 from famulus.gateway.listening import check_address, check_host, check_trust
 from famulus.models import vendors
 from famulus.models.classify import compiled
-from famulus.models.named import Models, check_type
+from famulus.models.named import Models
+from famulus.models.naming import check_type
 from famulus.models.vendors import KeyMissing
 from famulus.policy.allowed import allowed_id
 from famulus.state.limits import Limits as SpendingLimits

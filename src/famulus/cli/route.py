@@ -30,7 +30,7 @@ def command(options: Options, *, text: str, labelled: Path | None, as_json: bool
     # Imported here, so that `--help` does not pay for them.
     from famulus.models.classify import classify, compiled  # noqa: PLC0415
     from famulus.models.found import find_model  # noqa: PLC0415
-    from famulus.models.named import configured_model  # noqa: PLC0415
+    from famulus.models.naming import configured_model  # noqa: PLC0415
 
     loaded = options.load()
     router = loaded.config.router

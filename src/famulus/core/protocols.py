@@ -110,8 +110,9 @@ class Request(Struct, frozen=True, kw_only=True):
     """One model call. `system` and `tools` stay the same from turn to turn, so that vendors can
     cache them. `media` holds the bytes of the images and documents in `messages` by their `blob`.
     `session` is an opaque, stable id for vendors that route by it. `max_tokens` bounds the answer
-    where the configuration of the model does not; 0 leaves it to the vendor. Without `may_call`
-    the answer must be words: the tools are still told, as earlier messages may hold calls of them.
+    where the configuration of the model does not, or allows more; 0 leaves it to the vendor.
+    Without `may_call` the answer must be words: the tools are still told, as earlier messages may
+    hold calls of them.
     """
 
     system: str

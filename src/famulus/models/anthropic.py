@@ -35,6 +35,7 @@ from famulus.models.conversation import (
     shown,
 )
 from famulus.models.failures import Failures, Fault
+from famulus.models.fitted import lowered
 from famulus.models.http import Endpoint, encoded
 from famulus.models.schema import Schemas
 from famulus.models.sized import PART_BYTES, size_of, tokens
@@ -94,6 +95,7 @@ class Anthropic:
         body = {**self._parameters, "stream": True}
         if request.max_tokens and not self._bound:
             body["max_tokens"] = request.max_tokens
+        lowered(body, "max_tokens", request.max_tokens)
         if request.tools:
             body["tools"] = tools = [
                 {

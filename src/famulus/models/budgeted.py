@@ -12,6 +12,7 @@ from famulus.core.messages import File, Image, Part, ToolCall, ToolResult, Usage
 from famulus.core.prices import Price
 from famulus.core.protocols import Chunk, Done, Model, ReasoningDelta, Request, TextDelta
 from famulus.core.toml import key
+from famulus.models.fitted import written_bound
 from famulus.models.streamed import streamed
 from famulus.state.budget import Bound, Budget, Held
 from famulus.state.limits import NANO, UNLIMITED, Limit
@@ -29,7 +30,6 @@ _LIKELY_TOKENS_PER_PICTURE = 1600
 _LEAST_BYTES_PER_SECOND = 750
 _LEAST_WAV_BYTES_PER_SECOND = 8000
 
-_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,7 +53,7 @@ class Budgeted:
         self._assumed = known is None and assumed is not None
         self._unpriced = self._price is None and not model.card.local
         self._price_text = UNKNOWN if self._unpriced else _written(known)
-        self._own_bound = _bound_of(entry)
+        self._own_bound = written_bound(entry)
         most = budget.settings.max_tokens
         self._bound = self._own_bound or min(most, model.card.max_output_tokens or most)
 
@@ -224,14 +224,6 @@ def _size(request: Request) -> _Size:
                 least = _LEAST_WAV_BYTES_PER_SECOND if "wav" in kind else _LEAST_BYTES_PER_SECOND
                 sound_seconds += len(request.media.get(blob, b"")) / least
     return _Size(text_bytes, pictures, document_bytes, sound_seconds)
-
-
-def _bound_of(entry: ModelEntry) -> int:
-    """The longest answer that the configuration lets the vendor give; 0 when it does not say."""
-    options = entry.parameters.get("options")
-    given = entry.parameters | (options if isinstance(options, dict) else {})
-    written = [entry.max_tokens, *(given.get(name) for name in _BOUNDS)]
-    return max((most for most in written if isinstance(most, int)), default=0)
 
 
 def _written(price: Price | None) -> str:

@@ -48,6 +48,11 @@ _OVERFLOW = re.compile(
 _NO_CREDIT = re.compile(
     r"insufficient_quota|billing_error|credit balance is too low", re.IGNORECASE
 )
+# OpenAI and Anthropic say it with 403, Google with 400, others with 451.
+_NOT_HERE = re.compile(
+    r"\bcountry|\bcountries|\bterritor|region|(user|your) location|^forbidden Request not allowed",
+    re.IGNORECASE,
+)
 _LONGEST_MESSAGE = 400
 
 
@@ -130,6 +135,9 @@ class Failures:
         if no_credit:
             kind, why = ModelUnauthorized, "says that the account has no credit"
             advice = "Add credit with the vendor, or use another model."
+        elif status == 451 or (status in (400, 403) and _NOT_HERE.search(marks)):
+            kind, why = ModelRejected, f"does not offer {self._card.id} where you are"
+            advice = "The key is not at fault. Use another model, or the vendor from elsewhere."
         elif status in (401, 403):
             kind, why = ModelUnauthorized, "does not accept the key"
             advice = f"Check providers.{who}.api_key, then run: famulus config check"

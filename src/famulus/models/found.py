@@ -37,11 +37,9 @@ async def find_model(environment: Mapping[str, str], *, pair: bool = True) -> Fo
     """
     keyed: dict[str, Found] = {}
     for name, vendor in VENDORS.items():
-        provider = provider_from(name, environment)
-        model = environment.get(vendor.model_variable, "").strip() or vendor.model
-        if provider.api_key and model and vendor.key_variable not in keyed:
-            reason = f"{vendor.key_variable} is set"
-            keyed[vendor.key_variable] = Found(f"{name}/{model}", provider, reason)
+        found = None if vendor.voice else _of_key(name, environment)
+        if found and vendor.key_variable not in keyed:
+            keyed[vendor.key_variable] = found
     first, *others = keyed.values() or (None,)
     if first and not pair:
         return replace(first, fallbacks=tuple(each.model for each in others if each))
@@ -56,9 +54,24 @@ async def find_model(environment: Mapping[str, str], *, pair: bool = True) -> Fo
         return replace(first, fallbacks=fallbacks, simple=simple)
     if near:
         return Found(near, provider, f"Ollama answers at {provider.base_url}")
+    for name in (name for name, vendor in VENDORS.items() if vendor.voice):
+        if found := _of_key(name, environment):
+            return found
     return Found(
         "offline/offline", Provider(type="offline"), "there is no key and no Ollama with a model"
     )
+
+
+def _of_key(name: str, environment: Mapping[str, str]) -> Found | None:
+    """A vendor whose key is there; for a server of one's own, its address is enough."""
+    vendor = VENDORS[name]
+    if vendor.wire == "ollama":
+        return None
+    provider = provider_from(name, environment)
+    model = environment.get(vendor.model_variable, "").strip() or vendor.model
+    variables = (vendor.key_variable, *(() if vendor.needs_key else (vendor.address_variable,)))
+    known = [each for each in variables if environment.get(each, "").strip()]
+    return Found(f"{name}/{model}", provider, f"{known[0]} is set") if known and model else None
 
 
 class _Details(Struct):

@@ -21,7 +21,7 @@ _LARGEST_ERROR = 64 * 1024
 _LARGEST_ANSWER = 4 * 1024 * 1024
 _LARGE_BODY = 256 * 1024
 _DRAIN_SECONDS = 0.25
-_MOST_IN_VAIN = 16 * 1024 * 1024
+_MOST_IN_VAIN = 4 * 1024 * 1024
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 

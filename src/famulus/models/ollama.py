@@ -34,6 +34,7 @@ from famulus.core.messages import (
 from famulus.core.protocols import Chunk, Done, ModelCard, ReasoningDelta, Request, TextDelta
 from famulus.models.conversation import arguments_of, content, lines_of, paired, shown
 from famulus.models.failures import Failures, Fault
+from famulus.models.fitted import lowered
 from famulus.models.http import Endpoint, Lines, encoded
 from famulus.models.matched import Blind, shows_picture
 from famulus.models.schema import Schemas
@@ -200,7 +201,8 @@ class Ollama:
         # A picture costs the same however many letters its base64 has.
         tokens += sum(_IMAGE_TOKENS - len(picture) // 3 for picture in pictures)
         self._widen(known, tokens + self._answer_tokens(known))
-        most = {"num_predict": request.max_tokens} if request.max_tokens else {}
+        options = {"num_ctx": known.window, **self._options}
+        lowered(options, "num_predict", request.max_tokens)
         return encoded(
             {
                 **self._parameters,
@@ -208,7 +210,7 @@ class Ollama:
                 # Rather an error, and an honest end, than a prompt of which the start is missing.
                 "truncate": False,
                 "shift": False,
-                "options": {"num_ctx": known.window, **most, **self._options},
+                "options": options,
                 **parts,
             }
         )

@@ -36,6 +36,7 @@ from famulus.models.conversation import (
     words,
 )
 from famulus.models.failures import Failures, Fault
+from famulus.models.fitted import lowered
 from famulus.models.http import Endpoint, encoded
 from famulus.models.reasoning_details import Details
 from famulus.models.schema import Schemas
@@ -94,8 +95,9 @@ class OpenAIChat:
     def body(self, request: Request) -> bytes:
         """The body of a request. Everything before the newest message is the same every time."""
         body = {**self._parameters, "stream": True}
-        if request.max_tokens and not body.keys() & {"max_tokens", "max_completion_tokens"}:
-            body["max_completion_tokens" if self._own else "max_tokens"] = request.max_tokens
+        named = "max_completion_tokens" if self._own else "max_tokens"
+        for name in body.keys() & {"max_tokens", "max_completion_tokens"} or {named}:
+            lowered(body, name, request.max_tokens)
         if request.session and self._own:
             body["prompt_cache_key"] = request.session
         if request.tools:

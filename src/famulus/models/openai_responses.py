@@ -37,6 +37,7 @@ from famulus.models.conversation import (
     paired,
 )
 from famulus.models.failures import Failures, Fault
+from famulus.models.fitted import lowered
 from famulus.models.http import Endpoint, encoded
 from famulus.models.schema import Schemas
 from famulus.models.sized import PART_BYTES, size_of
@@ -110,8 +111,7 @@ class OpenAIResponses:
         Without `thoughts` none are sent and none are asked for.
         """
         body = {**self._parameters, "stream": True}
-        if request.max_tokens:
-            body.setdefault("max_output_tokens", request.max_tokens)
+        lowered(body, "max_output_tokens", request.max_tokens)
         if not thoughts:
             body.pop("include", None)
         if request.session and self._own:

@@ -22,7 +22,8 @@ class Vendor(NamedTuple):
     `variables` is how its variables in the environment begin; they end in `_API_KEY`,
     `_BASE_URL` and `_MODEL`. `base_url` is empty where the wire knows the address. A bare model
     id that begins like one of `ids` is this vendor's. `model` is what a key without any
-    configuration gets; where it is empty, the key alone chooses no model.
+    configuration gets; where it is empty, the key alone chooses no model. `voice` says that a
+    section of the vendor chooses none either.
     """
 
     wire: str
@@ -31,6 +32,7 @@ class Vendor(NamedTuple):
     ids: tuple[str, ...] = ()
     model: str = ""
     needs_key: bool = True
+    voice: bool = False
 
     @property
     def key_variable(self) -> str:
@@ -52,20 +54,37 @@ VENDORS = {
     "openrouter": Vendor("openrouter", "OPENROUTER", model="openrouter/auto"),
     "openai_responses": Vendor("openai_responses", "OPENAI", model="gpt-5.5"),
     "gemini": Vendor(
-        "openai", "GEMINI", "https://generativelanguage.googleapis.com/v1beta/openai", ("gemini-",)
+        "openai",
+        "GEMINI",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        ("gemini-",),
+        "gemini-pro-latest",
     ),
-    "groq": Vendor("openai", "GROQ", "https://api.groq.com/openai/v1"),
-    "deepseek": Vendor("openai", "DEEPSEEK", "https://api.deepseek.com/v1", ("deepseek-",)),
+    "deepseek": Vendor(
+        "openai", "DEEPSEEK", "https://api.deepseek.com/v1", ("deepseek-",), "deepseek-chat"
+    ),
     "mistral": Vendor(
         "openai",
         "MISTRAL",
         "https://api.mistral.ai/v1",
         ("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-"),
+        "mistral-large-latest",
     ),
-    "nvidia": Vendor("openai", "NVIDIA", "https://integrate.api.nvidia.com/v1"),
-    "zhipu": Vendor("openai", "ZHIPUAI", "https://open.bigmodel.cn/api/paas/v4", ("glm-",)),
+    "zhipu": Vendor(
+        "openai", "ZHIPUAI", "https://open.bigmodel.cn/api/paas/v4", ("glm-",), "glm-5.3"
+    ),
+    "nvidia": Vendor(
+        "openai",
+        "NVIDIA",
+        "https://integrate.api.nvidia.com/v1",
+        model="nvidia/nemotron-3-super-120b-a12b",
+    ),
     "vllm": Vendor("openai", "VLLM", "http://127.0.0.1:8000/v1", needs_key=False),
     "ollama": Vendor("ollama", "OLLAMA", needs_key=False),
+    # Many have its key for voice messages alone, so an Ollama comes before it.
+    "groq": Vendor(
+        "openai", "GROQ", "https://api.groq.com/openai/v1", model="openai/gpt-oss-120b", voice=True
+    ),
 }
 
 

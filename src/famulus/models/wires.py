@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from famulus.core.config import ModelEntry, Provider
 from famulus.core.errors import ConfigError, ModelRejected
 from famulus.core.protocols import Chunk, Model, ModelCard, Request
+from famulus.models.fitted import fitted, written_bound
 from famulus.models.sized import Sized
 from famulus.models.streamed import streamed
 from famulus.models.vendors import VENDORS, WELL_KNOWN
@@ -45,6 +46,7 @@ class Later:
         self._session = session
         self._find = find or wire
         self._model: Model | None = None
+        self._bound = written_bound(resolved.entry)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         if self._model is None:
@@ -53,6 +55,7 @@ class Later:
                 self._model = Withheld(Sized(build(*self._resolved, self._session())))
             except ConfigError as error:
                 raise ModelRejected(str(error), provider=self.card.provider) from error
+        request = fitted(request, self.card, self._bound)
         async with streamed(self._model, request) as chunks:
             async for chunk in chunks:
                 yield chunk
