@@ -12,7 +12,8 @@ from famulus.testing.fake_gateway import FakeGateway
 WAIT_MS = 10_000
 
 
-@pytest.fixture(scope="session")
+# For a module: while Playwright runs, its loop keeps the async tests of a worker from running.
+@pytest.fixture(scope="module")
 def browser(lacking: Callable[[str], NoReturn]) -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
