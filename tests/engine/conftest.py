@@ -16,7 +16,11 @@ from famulus.store.database import Statement
 class Hasty(Clock):
     """Waits a hundredth of what it is asked to."""
 
+    def __init__(self):
+        self.longest = 0.0
+
     async def sleep(self, seconds):
+        self.longest = max(self.longest, seconds)
         await asyncio.sleep(seconds / 100)
 
 
@@ -26,7 +30,7 @@ class Faulty:
 
     `lost`: it is done, and the answer is lost. `away`: it is not done. `refused`: it cannot be
     done, ever.
-    `outage`: it is done, and the database is away for whatever is asked next. While it is
+    `outage`: it is done, and the database is away for the next `calls`. While it is
     `full` or `broken` it does nothing, and it never takes a transaction with the value `poison`.
     """
 
@@ -38,6 +42,7 @@ class Faulty:
     away: int = 0
     poison: str = ""
     full: bool = False
+    calls: int = 5
     broken: bool = False
 
     async def transaction(self, statements, *, durable=False):
@@ -54,7 +59,7 @@ class Faulty:
                 raise StoreUnavailable("The database is away.")
         results = await self.inner.transaction(statements, durable=durable)
         if mine == self.at and self.fault in {"lost", "outage"}:
-            self.away = 5 if self.fault == "outage" else 0
+            self.away = self.calls if self.fault == "outage" else 0
             raise StoreUnavailable("The answer is lost.")
         return results
 
@@ -83,6 +88,7 @@ class Faulty:
 class Running:
     engine: Embedded
     database: Faulty
+    clock: Hasty
     sent: list = field(default_factory=list)
 
     async def open_turns(self):
@@ -94,13 +100,13 @@ class Running:
 @asynccontextmanager
 async def serving(database, runner, *, at=0, fault="", while_busy="join", **settings):
     """An engine that runs on an open database, which fails once as `Faulty` says."""
-    sent = []
+    sent, clock = [], Hasty()
     faulty = Faulty(database, at=at, fault=fault)
     engine = Embedded(
         faulty,
         runner,
         Settings(**settings),
-        clock=Hasty(),
+        clock=clock,
         emit=lambda event: None,
         send=sent.append,
         while_busy=while_busy,
@@ -110,7 +116,7 @@ async def serving(database, runner, *, at=0, fault="", while_busy="join", **sett
         while engine._group is None:
             await asyncio.sleep(0)
         try:
-            yield Running(engine, faulty, sent)
+            yield Running(engine, faulty, clock, sent)
         finally:
             task.cancel()
 

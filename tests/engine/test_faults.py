@@ -130,6 +130,18 @@ async def every_write(turn) -> str:
     return "done"
 
 
+async def test_nobody_waits_much_longer_than_the_database_is_away(empty, serve) -> None:
+    async with serve(await empty(), Script(every_write), fault="outage") as running:
+        database = running.database
+        assert await ask(running.engine, message("hello")) == "done"
+        writes, database.calls = database.count, 20
+        for write in range(2, writes + 1):
+            database.at = database.count + write
+            assert await ask(running.engine, message(f"go {write}")) == "done"
+            assert database.count > database.at
+        assert running.clock.longest <= 2
+
+
 async def test_a_turn_that_cannot_be_written_ends_with_an_answer(empty, serve) -> None:
     async with serve(await empty(), Script(every_write), fault="refused") as running:
         database = running.database

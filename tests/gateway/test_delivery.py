@@ -59,7 +59,7 @@ class Quick(Clock):
     """A clock whose sleeps take no time, but move its hands."""
 
     def __init__(self):
-        self.slept = 0.0
+        self.slept = self.longest = 0.0
 
     def monotonic(self):
         return self.slept
@@ -67,6 +67,7 @@ class Quick(Clock):
     async def sleep(self, seconds):
         await asyncio.sleep(0.001)
         self.slept += seconds
+        self.longest = max(self.longest, seconds)
 
 
 class Picky(Post):
@@ -291,7 +292,7 @@ async def test_a_fault_in_a_channel_ends_neither_the_delivery_nor_other_chats(ou
 async def test_a_reply_that_was_sent_is_not_sent_again_because_the_database_was_away(out):
     channel, reply = Post(), outbound("once")
     async with out(channel) as sending:
-        real, failures = sending.database.transaction, [StoreUnavailable("away")] * 3
+        real, failures = sending.database.transaction, [StoreUnavailable("away")] * 10
 
         async def transaction(statements, **options):
             if failures and statements[0].parameters.get("status") == "sent":
@@ -302,6 +303,7 @@ async def test_a_reply_that_was_sent_is_not_sent_again_because_the_database_was_
         await sending.put(reply)
         await sending.until(reply, "sent")
     assert channel.sent == ["once"]
+    assert sending.clock.longest <= 2, "what waits behind it is held up after the database is back"
 
 
 async def test_a_quiet_reply_is_only_for_channels_that_show_turns(out):

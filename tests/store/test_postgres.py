@@ -62,13 +62,13 @@ async def test_connection_lost_at_each_message_leaves_all_or_nothing(
 ) -> None:
     async with Postgres(proxied_url) as store:
         await store.transaction([timer("first")])
-        proxy.cut(0, moment)
+        proxy.cut(moment)
         await store.transaction([timer("whole"), timer("half")])
         trips = list(proxy.trips)
         assert trips[-1] == "commit"
         for number, trip in enumerate(trips, 1):
             await store.execute("delete from timer")
-            proxy.cut(number, moment)
+            proxy.cut(moment, number)
             with pytest.raises(StoreUnavailable, match="cannot be used now"):
                 await store.transaction([timer("whole"), timer("half")])
             done = trip == "commit" and moment == "after"
@@ -122,7 +122,7 @@ async def test_locks_of_a_transaction_that_nobody_ends_are_freed(
         Postgres(direct, timeout_seconds=20) as other,
     ):
         await store.transaction([timer("first")])
-        proxy.cut(1, "forever")
+        proxy.cut("forever", 1)
         with pytest.raises(StoreUnavailable):
             await store.transaction([timer("same")])
         await other.transaction([timer("same")])

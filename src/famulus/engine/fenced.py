@@ -12,7 +12,7 @@ from famulus.engine import journal
 from famulus.store.database import Database, Statement
 
 # A full disk or a database that went away is waited for: what was done is not done again.
-_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 
 class Superseded(Exception):

@@ -31,6 +31,8 @@ from famulus.store.database import Database
 log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+# Nobody waits much longer than the database is away.
+_AWAY_SECONDS = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -196,7 +198,8 @@ class Run:
         # Whoever wants to stop the turn now waits for its next attempt.
         self._lane.turn = None
         self._lane.started.clear()
-        await self._wait()
+        away = isinstance(cause, StoreFull | StoreUnavailable)
+        await self._wait(_AWAY_SECONDS if away else _AGAIN_SECONDS[-1])
         return await self._look(most, turn)
 
     async def _close(self, turn: Turn, cause: Exception) -> bool:
@@ -237,7 +240,7 @@ class Run:
                 self._means.doubted.add(lane.name)
                 if _is_final(error):
                     self._tell_waiting(error)
-                await self._wait()
+                await self._wait(_AWAY_SECONDS)
         for row in rows:
             self._means.pending.add(row.id)
         lane.refill(before, [row for row in rows if row is not ours])
@@ -259,8 +262,9 @@ class Run:
             self._entry = waiting.popleft()
             self._lane.refill((), ())
 
-    async def _wait(self) -> None:
-        await self._means.clock.sleep(_AGAIN_SECONDS[min(self._tries, len(_AGAIN_SECONDS) - 1)])
+    async def _wait(self, most: float = _AGAIN_SECONDS[-1]) -> None:
+        seconds = _AGAIN_SECONDS[min(self._tries, len(_AGAIN_SECONDS) - 1)]
+        await self._means.clock.sleep(min(seconds, most))
         self._tries += 1
 
     # ------------------------------------------------------------ telling

@@ -21,6 +21,8 @@ from famulus.store.database import Database
 log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+# The database is ours: it need not be spared, and nobody waits much longer than it is away.
+_AWAY_SECONDS = 2.0
 # A channel that is away for less keeps its order whatever happens.
 _HOLD_SECONDS = 300.0
 # Longer than any upload: a `send` that never returns would hold up its chat for ever.
@@ -161,6 +163,8 @@ class Delivery:
         wait = _AGAIN_SECONDS[min(reply.tries, len(_AGAIN_SECONDS) - 1)]
         if isinstance(error, SendLater):
             wait = max(wait, error.retry_after_seconds)
+        if isinstance(error, StoreError):
+            wait = min(wait, _AWAY_SECONDS)
         reply.tries += 1
         known = isinstance(error, ChannelError | StoreError | OSError)
         log.warning(

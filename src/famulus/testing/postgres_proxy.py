@@ -22,7 +22,7 @@ class PostgresProxy:
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._number = 0
+        self._numbers: tuple[int, ...] = ()
         self._moment: Moment = "before"
         self._links: set[_Link] = set()
         self._flows = asyncio.Event()
@@ -51,14 +51,14 @@ class PostgresProxy:
         self._flows.set()
         await self._stack.aclose()
 
-    def cut(self, number: int, moment: Moment) -> None:
-        """Lose a connection at the trip of that number, counted from now over all connections.
+    def cut(self, moment: Moment, *numbers: int) -> None:
+        """Lose a connection at the trips of these numbers, counted from now over all connections.
 
         `before`: the server never sees the trip. `after`: it has done what was asked, and its
         answer is lost. `forever`: as `after`, but nobody is told, and all connections are as that
-        one until `flow` is called. Number 0 only counts.
+        one until `flow` is called. Without numbers it only counts.
         """
-        self._number, self._moment = number, moment
+        self._numbers, self._moment = numbers, moment
         self.trips.clear()
 
     def sever(self) -> None:
@@ -109,7 +109,7 @@ class PostgresProxy:
     def count(self, link: "_Link", sql: str) -> Moment | None:
         """Note the SQL of a trip; when it is the one to be lost: at what moment."""
         self.trips.append(sql)
-        if len(self.trips) != self._number:
+        if len(self.trips) not in self._numbers:
             return None
         self.cuts += 1
         return self._moment
