@@ -137,6 +137,7 @@ async def assistant(
                 group.create_task(app.engine.run(resume=not only)),
                 group.create_task(app.delivery.run(only)),
                 *(() if only else (group.create_task(app.retention.run()),)),
+                group.create_task(app.database.check()),
             ]
             receiving = [
                 group.create_task(supervise(channel, _deliver(app, channel), clock=app.clock))
@@ -163,14 +164,16 @@ async def _build(
     config, clock = loaded.config, Clock()
     workspace = workspace_of(loaded, home)
     release_templates(workspace)
+    held = None
     if path := sqlite_path(config.storage.url, home):
-        stack.enter_context(hold(path))
+        held = stack.enter_context(hold(path))
     database = await stack.enter_async_context(
         open_database(
             config.storage.url,
             home,
             timeout_seconds=config.storage.timeout,
             alone=True,
+            held=held,
         )
     )
     sessions, blobs = Sessions(database, clock=clock), Blobs(database, clock=clock)

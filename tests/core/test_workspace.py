@@ -101,3 +101,25 @@ def test_a_long_text_keeps_both_ends_and_the_whole_in_a_file(tmp_path):
     assert short.endswith(" end")
     path = short.partition("kept in ")[2].split()[0]
     assert (tmp_path / path).read_text() == text
+
+
+@pytest.mark.parametrize("write", [write_bytes, append_bytes])
+def test_what_was_written_is_on_the_disk_with_all_folders_that_lead_to_it(
+    tmp_path, monkeypatch, write
+):
+    synced, fsync = [], os.fsync
+
+    def note(descriptor):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append((path, os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write(tmp_path, "a/b/file", b"12345")
+    paths = [path for path, _ in synced]
+    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(paths)
+    assert 5 in [size for path, size in synced if not path.endswith(("a", "b", tmp_path.name))]
+    assert paths[-1] == str(tmp_path / "a" / "b")
+    synced.clear()
+    write(tmp_path, "a/b/file", b"67")
+    assert synced

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -44,3 +46,36 @@ def test_lock_can_be_held_again_after_it_is_left(tmp_path: Path) -> None:
 def test_missing_directory_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be opened"), hold(tmp_path / "no" / "famulus.db"):
         pass
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StoreError, match="has no locks that work"), hold(tmp_path / "famulus.db"):
+        pass
+
+
+def test_a_killed_holder_is_known_until_somebody_has_looked(tmp_path: Path) -> None:
+    database = tmp_path / "famulus.db"
+    with hold(database) as held:
+        assert not held.unclean
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+    for _ in range(2):
+        with hold(database, wait_seconds=10) as held:
+            assert held.unclean
+    with hold(database) as held:
+        held.unclean = False
+    with hold(database) as held:
+        assert not held.unclean

@@ -1,10 +1,12 @@
+import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from famulus.core.errors import StoreError
+from famulus.core.errors import StoreError, StoreFull
 from famulus.store.schema import STEPS, Step
 from famulus.store.sqlite import SQLite
 from famulus.store.sqlite_file import connect, migrate, prepare
@@ -76,3 +78,27 @@ async def test_reading_an_older_schema_is_refused_without_touching_it(tmp_path: 
 
 def test_numbers_of_the_steps_have_no_gap() -> None:
     assert [step.number for step in STEPS] == list(range(1, len(STEPS) + 1))
+
+
+@pytest.mark.anyio
+async def test_a_snapshot_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted")
+    try:
+        path = place / "famulus.db"
+        async with SQLite(path) as store:
+            await store.transaction([timer(str(n), inbound="x" * 5000) for n in range(150)])
+        for end in ("", "-journal", "-wal", "-shm"):
+            (place / f"famulus.db.before-1.partial{end}").write_bytes(b"left by a kill")
+        (place / "ballast").write_bytes(bytes(shutil.disk_usage(place).free - 300_000))
+        with pytest.raises(StoreFull):
+            async with SQLite(path, schema=1):
+                pass
+        assert [each.name for each in place.iterdir() if "before" in each.name] == []
+    finally:
+        subprocess.run(["umount", place], check=True)

@@ -150,14 +150,18 @@ def delete(options: Options, *, session: str) -> None:
             kept.database,
             sessions=kept.sessions,
             messages=kept.messages,
-            workspace=options.home / "workspace",
+            workspace=workspace,
             clock=Clock(),
         )
         await erasure.delete(SessionKey.parse(key))
         await kept.database.sweep()
         return key
 
-    path = sqlite_path(options.load().config.storage.url, options.home)
+    from famulus.app import workspace_of  # noqa: PLC0415 - it imports every room
+
+    loaded = options.load()
+    workspace = workspace_of(loaded, options.home)
+    path = sqlite_path(loaded.config.storage.url, options.home)
     with hold(path) if path else nullcontext():
         deleted = _with_kept(options, act)
     click.echo(f"deleted {deleted}")

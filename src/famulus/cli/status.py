@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -9,7 +11,7 @@ from msgspec import Struct
 
 from famulus import __version__
 from famulus.app import Http, build_models, build_tools
-from famulus.cli.conversation import running_gateway
+from famulus.cli.conversation import Gateway, running_gateway
 from famulus.cli.options import Options, as_json, common
 from famulus.core.clock import Clock
 from famulus.core.errors import ConfigError
@@ -23,6 +25,8 @@ from famulus.policy.sandbox import contained
 from famulus.state.spending import Spending
 from famulus.store.opening import open_database, sqlite_path
 
+_READY_SECONDS = 2.0
+
 
 class ToolState(Struct, frozen=True):
     name: str
@@ -33,6 +37,7 @@ class ToolState(Struct, frozen=True):
 class GatewayState(Struct, frozen=True):
     running: bool
     url: str = ""
+    state: str = ""
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -75,7 +80,9 @@ def command(options: Options, *, as_json: bool) -> None:
 
 
 def _print(status: Status) -> None:
-    gateway = status.gateway.url if status.gateway.running else "not running (famulus serve)"
+    gateway = "not running (famulus serve)"
+    if status.gateway.running:
+        gateway = f"{status.gateway.url} ({status.gateway.state})"
     off = [f"{name} (off: channels.{name}.enabled is false)" for name in status.channels_off]
     broken = "cannot be used; see below" if status.error else "none; defaults are used"
     for name, value in (
@@ -104,7 +111,7 @@ def _print(status: Status) -> None:
 
 def _gateway(options: Options) -> GatewayState:
     gateway = running_gateway(options.home)
-    return GatewayState(gateway is not None, gateway.url if gateway else "")
+    return _state(gateway) if gateway else GatewayState(running=False)
 
 
 def _without_configuration(options: Options, error: str) -> Status:
@@ -154,6 +161,21 @@ async def _status(options: Options, loaded: Loaded) -> Status:
 def _warning(tool: Tool) -> str:
     reaching = {Effect.EXECUTES, Effect.NETWORK} <= tool.effects
     return "its commands reach the network" if reaching else ""
+
+
+def _state(gateway: Gateway) -> GatewayState:
+    """How the gateway feels: `ready`, or why it is not."""
+    address = urlsplit(gateway.url)
+    connection = HTTPConnection(address.hostname or "", address.port, timeout=_READY_SECONDS)
+    try:
+        connection.request("GET", "/ready")
+        told = msgspec.json.decode(connection.getresponse().read())
+        state = str(told.get("problem") or told["status"])
+    except (OSError, HTTPException, ValueError, LookupError, AttributeError):
+        state = "it does not answer"
+    finally:
+        connection.close()
+    return GatewayState(running=True, url=gateway.url, state=state)
 
 
 def _database(loaded: Loaded, options: Options) -> str:

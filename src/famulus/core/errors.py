@@ -5,6 +5,7 @@ FamulusError                  says what, where and what to do next
 ├── StoreError                the database did not do what was asked
 │   ├── StoreFull             no space left on the device; nothing was written
 │   ├── Locked                another process uses the database, and only one may
+│   ├── StoreDamaged          its file is not what it should be
 │   ├── StoreUnavailable      the database cannot be reached; worth another try
 │   └── Conflict              an expectation of the transaction did not hold; nothing was written
 ├── Refused                   a message that never became a turn
@@ -53,6 +54,10 @@ class Locked(StoreError):
 
 
 class StoreUnavailable(StoreError):
+    pass
+
+
+class StoreDamaged(StoreError):
     pass
 
 

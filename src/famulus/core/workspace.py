@@ -90,6 +90,7 @@ def open_folder(root: Path, names: tuple[str, ...], *, make: bool = False) -> It
             if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=folder)
+                    os.fsync(folder)
             inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
@@ -124,7 +125,9 @@ def read_bytes(root: Path, path: str, *, limit: int) -> bytes:
 
 
 def write_bytes(root: Path, path: str, content: bytes) -> None:
-    """Replace the file at once: a reader or a crash sees the old content or the new."""
+    """Replace the file at once: a reader or a crash sees the old content or the new. On return
+    the new one survives a power loss.
+    """
     names = names_of(root, path)
     if not names:
         raise ToolError("The path is empty. Name a file.")
@@ -146,10 +149,13 @@ def write_bytes(root: Path, path: str, content: bytes) -> None:
         except BaseException:
             os.unlink(draft, dir_fd=folder)
             raise
+        os.fsync(folder)
 
 
 def append_bytes(root: Path, path: str, content: bytes) -> None:
-    """Add to the end of a file, which is made when it is missing."""
+    """Add to the end of a file, which is made when it is missing. On return that survives a power
+    loss.
+    """
     names = names_of(root, path)
     if not names:
         raise ToolError("The path is empty. Name a file.")
@@ -165,6 +171,9 @@ def append_bytes(root: Path, path: str, content: bytes) -> None:
                 left = memoryview(content)
                 while left:
                     left = left[stream.write(left) :]
+                os.fsync(file)
+                if not status.st_size:
+                    os.fsync(folder)  # it may be new there
             except OSError:
                 # A full disk may take a part; half a line is worse than none.
                 os.truncate(file, status.st_size)

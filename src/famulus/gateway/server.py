@@ -262,6 +262,8 @@ class Server:
         return answer({"status": "ok", "version": __version__})
 
     async def _ready(self, request: web.Request) -> web.Response:
+        if trouble := self._database.trouble:
+            return answer({"status": "damaged", "problem": trouble}, status=503)
         state: str = self.state
         if state == "ready" and not await self._database_answers():
             state = "unavailable"

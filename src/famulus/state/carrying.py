@@ -49,6 +49,13 @@ class Carrying:
     ) -> Sequence[Hit]:
         return await self._database.search(text, limit=limit, session=session, person=person)
 
+    @property
+    def trouble(self) -> str:
+        return self._database.trouble
+
+    async def check(self) -> None:
+        await self._database.check()
+
     async def sweep(self) -> None:
         await self._database.sweep()
 

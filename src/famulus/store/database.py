@@ -96,6 +96,15 @@ class Database(Protocol):
     ) -> Sequence[Hit]:
         """Messages with any of the words of `text`, best first, in one session or of one person."""
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the database for good, in words for the user; mostly empty."""
+
+    async def check(self) -> None:
+        """After a process was killed: look at the whole file, which may take a while. Sets
+        `trouble` where it is damaged.
+        """
+
     async def sweep(self) -> None:
         """Overwrite what was deleted where it still stands in files, as far as the driver can."""
 

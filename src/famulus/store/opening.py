@@ -4,6 +4,7 @@ from pathlib import Path
 
 from famulus.core.errors import ConfigError
 from famulus.store.database import Database
+from famulus.store.lock import Held
 from famulus.store.sqlite import SQLite
 
 
@@ -13,17 +14,18 @@ def open_database(
     *,
     timeout_seconds: float = 10.0,
     alone: bool = False,
+    held: Held | None = None,
 ) -> Database:
     """`sqlite:///file` (relative to `home`, or absolute) or `postgresql://…`.
 
     `timeout_seconds` bounds each call to a server. `alone`: entering raises `Locked` while another
-    process is alone with the database of a server (for a file see `hold`). Nothing is touched
-    before the database is entered. No error repeats the URL: it may hold a password. Raises
-    `ConfigError`.
+    process is alone with the database of a server (for a file see `hold`, which gives `held`).
+    Nothing is touched before the database is entered. No error repeats the URL: it may hold a
+    password. Raises `ConfigError`.
     """
     path = sqlite_path(url, home)
     if path is not None:
-        return SQLite(path)
+        return SQLite(path, held=held)
     try:
         # The driver of PostgreSQL is an extra.
         from famulus.store.postgres import Postgres  # noqa: PLC0415

@@ -55,6 +55,7 @@ class Postgres:
         self._lock: PostgresLock | None = None
         if alone:
             self._lock = PostgresLock(self._address, timeout_seconds=timeout_seconds)
+        self.trouble = ""
         self._schema = schema
         self._timeout = timeout_seconds
         self._idle: list[Connection] = []
@@ -123,6 +124,9 @@ class Postgres:
             return []
         rows = await self.fetch(_SEARCH, terms=match, limit=limit, session=session, person=person)
         return [Hit(row["id"], row["score"]) for row in rows]
+
+    async def check(self) -> None:
+        return  # that is the server's own business
 
     async def sweep(self) -> None:
         async with self._connection() as connection:

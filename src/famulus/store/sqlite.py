@@ -5,13 +5,14 @@ undone alone; one sync to disk serves all that asked to be durable.
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
-from famulus.core.errors import StoreError
+from famulus.core.errors import StoreDamaged, StoreError, StoreUnavailable
 from famulus.store.database import (
     Hit,
     Result,
@@ -23,9 +24,22 @@ from famulus.store.database import (
     storable,
 )
 from famulus.store.lane import Lane, Work
+from famulus.store.lock import Held
 from famulus.store.migrations import NEWEST
-from famulus.store.sqlite_file import connect, empty_log, migrate, prepare, told, version
+from famulus.store.sqlite_file import (
+    connect,
+    damage_in,
+    damaged,
+    empty_log,
+    migrate,
+    prepare,
+    told,
+    version,
+)
+from famulus.store.sqlite_place import Place, look_before
 from famulus.store.terms import query_terms
+
+log = logging.getLogger(__name__)
 
 _SEARCH = """
     select message.id as id, -rank as score
@@ -55,10 +69,20 @@ class SQLite:
     """See `Database`. `schema` is the version that entering migrates to, up or down.
 
     `read_only` is for looking at a file that another process may be writing: it does not migrate.
+    `held` is the lock on it, which knows whether it must be looked at.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False, schema: int = NEWEST) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        schema: int = NEWEST,
+        held: Held | None = None,
+    ) -> None:
         self.path = path
+        self.trouble = ""
+        self._held = held or Held(unclean=False)
         self._read_only = read_only
         self._schema = schema
         self._writer = Lane("database-writer", self._writing)
@@ -77,7 +101,8 @@ class SQLite:
         await self._exit.aclose()
 
     async def fetch(self, sql: str, /, **parameters: Value) -> Sequence[Row]:
-        return cast(Sequence[Row], await self._reader.ask(_Read(sql, parameters)))
+        with self._noticing():
+            return cast(Sequence[Row], await self._reader.ask(_Read(sql, parameters)))
 
     async def execute(self, sql: str, /, **parameters: Value) -> int:
         (result,) = await self.transaction([Statement(sql, parameters)])
@@ -88,9 +113,37 @@ class SQLite:
     ) -> Sequence[Result]:
         if self._read_only:
             raise StoreError(f"The database {self.path} was opened for reading only.")
-        return cast(
-            Sequence[Result], await self._writer.ask(_Transaction(tuple(statements), durable))
-        )
+        with self._noticing():
+            return cast(
+                Sequence[Result], await self._writer.ask(_Transaction(tuple(statements), durable))
+            )
+
+    async def check(self) -> None:
+        if not self._held.unclean:
+            return
+        with closing(connect(self.path, read_only=True)) as connection:
+            try:
+                found = await asyncio.to_thread(damage_in, connection)
+            except asyncio.CancelledError:
+                connection.interrupt()
+                raise
+        if found:
+            self._notice(damaged(self.path, found))
+        else:
+            self._held.unclean = False
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreDamaged as error:
+            self._notice(error)
+            raise
+
+    def _notice(self, error: StoreDamaged) -> None:
+        if not self.trouble:
+            log.error("%s", error)
+        self.trouble = str(error)
 
     async def search(
         self, text: str, *, limit: int, session: str = "", person: str = ""
@@ -145,6 +198,7 @@ class SQLite:
 
     @contextmanager
     def _writing(self) -> Iterator[Work[_Transaction]]:
+        look_before(self.path, unclean=self._held.unclean)
         with closing(connect(self.path)) as connection:
             prepare(connection, self.path)
             migrate(connection, self.path, self._schema)
@@ -187,16 +241,18 @@ class _Writer:
         self._connection = connection
         self._path = path
         self._full_sync = False
+        self._place = Place(path)
 
     def commit(self, batch: Sequence[_Transaction]) -> Sequence[Any]:
         """Do each transaction alone, then commit all; if that fails, all of them fail."""
         execute = self._connection.execute
         try:
+            self._place.check()
             self._sync(full=any(one.durable for one in batch))
             execute("begin immediate")
             outcomes = [self._attempt(one.statements) for one in batch]
             execute("commit")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreUnavailable) as error:
             # With a full disk SQLite may have rolled back by itself.
             if self._connection.in_transaction:
                 execute("rollback")

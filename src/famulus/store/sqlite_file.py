@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from famulus.core.errors import StoreError, StoreFull, StoreUnavailable
+from famulus.core.errors import StoreDamaged, StoreError, StoreFull, StoreUnavailable
 from famulus.store.migrations import VERSION, VERSION_TABLE, Change, changes
 from famulus.store.schema import STEPS, Step
 
 _BUSY_SECONDS = 5.0
 _SNAPSHOTS_KEPT = 3
+_LOCK_ERRORS = (
+    sqlite3.SQLITE_IOERR_LOCK,
+    sqlite3.SQLITE_IOERR_UNLOCK,
+    sqlite3.SQLITE_IOERR_RDLOCK,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
+    sqlite3.SQLITE_IOERR_SHMLOCK,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+)
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -119,18 +128,38 @@ def _snapshot(path: Path, target: int) -> Path:
     """Copy what is committed. The caller holds the write lock on another connection."""
     snapshot = path.with_name(f"{path.name}.before-{target}")
     partial = snapshot.with_name(snapshot.name + ".partial")
-    partial.unlink(missing_ok=True)
+    beside = [partial.with_name(partial.name + end) for end in ("", "-journal", "-wal", "-shm")]
+    for leftover in beside:
+        leftover.unlink(missing_ok=True)
     try:
         with closing(connect(path, read_only=True)) as source, closing(connect(partial)) as copy:
             source.backup(copy)
         partial.replace(snapshot)
     finally:
-        partial.unlink(missing_ok=True)
+        for leftover in beside:
+            leftover.unlink(missing_ok=True)
     snapshots = [p for p in path.parent.glob(f"{path.name}.before-*") if p.is_file()]
     snapshots.sort(key=lambda p: p.stat().st_mtime_ns, reverse=True)
     for old in snapshots[_SNAPSHOTS_KEPT:]:
         old.unlink(missing_ok=True)
     return snapshot
+
+
+def damaged(path: Path, what: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"The database {path} is damaged or not a database ({what}). Stop Famulus, keep a copy of"
+        " the file, and bring back a backup: famulus restore FILE. Without one, try:"
+        f" sqlite3 {path} .recover"
+    )
+
+
+def damage_in(connection: sqlite3.Connection) -> str:
+    """The first damage that a quick look at every page finds; empty if there is none."""
+    try:
+        ((answer,),) = connection.execute("pragma quick_check(1)").fetchall()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "" if answer == "ok" else str(answer)
 
 
 def told(error: Exception, path: Path) -> StoreError:
@@ -139,6 +168,12 @@ def told(error: Exception, path: Path) -> StoreError:
         return error
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     reads = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+    if code & 0xFF == sqlite3.SQLITE_PROTOCOL or code in _LOCK_ERRORS:
+        return StoreError(
+            f"The database {path} cannot be locked ({error}). Its file system has no locks that"
+            " work, as some network disks have none. Keep it on a disk of this machine: set"
+            " storage.url or FAMULUS_HOME."
+        )
     match code & 0xFF:
         case sqlite3.SQLITE_FULL:
             return StoreFull(f"No space is left for the database {path}. Free some space.")
@@ -152,10 +187,7 @@ def told(error: Exception, path: Path) -> StoreError:
                 f"Another program keeps the database {path} locked. Close it and try again."
             )
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_IOERR:
-            return StoreError(
-                f"The database {path} is damaged or not a database ({error})."
-                " Keep a copy of it, then bring back a backup: famulus restore FILE"
-            )
+            return damaged(path, str(error))
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return StoreError(
                 f"The database {path} cannot be opened for this ({error})."
