@@ -34,7 +34,7 @@ def test_json_has_what_programs_rely_on(home):
     assert shown["home"] == str(home)
     assert shown["config"] == ""
     assert shown["database"] == str(home / "famulus.db")
-    assert shown["gateway"] == {"running": False, "url": ""}
+    assert shown["gateway"] == {"running": False, "url": "", "state": ""}
     assert shown["models"] == ["offline"]
     assert shown["channels"] == ["console", "web"]
     tools = {tool["name"]: tool for tool in shown["tools"]}
@@ -137,7 +137,7 @@ def test_a_broken_configuration_hides_nothing_else(home):
     assert "gateway   not running" in result.stdout
     assert result.stderr == "famulus.toml:2: agent.nmae is not a setting. Did you mean name?\n"
     shown = json.loads(CliRunner().invoke(command, ["--json"]).stdout)
-    assert shown["gateway"] == {"running": False, "url": ""}
+    assert shown["gateway"] == {"running": False, "url": "", "state": ""}
     assert "agent.nmae" in shown["error"]
 
 

@@ -247,8 +247,9 @@ class _Writer:
         """Do each transaction alone, then commit all; if that fails, all of them fail."""
         execute = self._connection.execute
         try:
-            self._place.check()
-            self._sync(full=any(one.durable for one in batch))
+            durable = any(one.durable for one in batch)
+            self._place.check(now=durable)
+            self._sync(full=durable)
             execute("begin immediate")
             outcomes = [self._attempt(one.statements) for one in batch]
             execute("commit")

@@ -57,10 +57,10 @@ class Place:
         self._files = {each: _identity(each) for each in (path, log_of(path))}
         self._looked = 0.0
 
-    def check(self) -> None:
-        """Raise `StoreUnavailable` while they are not; looks at most once a second."""
-        now = time.monotonic()
-        if now - self._looked < _LOOK_SECONDS:
+    def check(self, *, now: bool) -> None:
+        """Raise `StoreUnavailable` while they are not; looks once a second, or `now`."""
+        time_now = time.monotonic()
+        if not now and time_now - self._looked < _LOOK_SECONDS:
             return
         for file, identity in self._files.items():
             if identity and _identity(file) != identity:
@@ -68,7 +68,7 @@ class Place:
                     f"{file} was moved, replaced or deleted while Famulus uses it, so nothing can"
                     " be kept. Put it back, or stop Famulus and start it again."
                 )
-        self._looked = now
+        self._looked = time_now
 
 
 def _identity(path: Path) -> _Identity:
