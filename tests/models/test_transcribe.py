@@ -85,6 +85,17 @@ async def test_recording_becomes_text_and_seconds(
     assert body["response_format"] == "verbose_json"
 
 
+async def test_recording_that_comes_again_is_not_paid_again(
+    vendor: FakeTranscription, session: aiohttp.ClientSession
+) -> None:
+    vendor.say(Answer(text=("Buy milk.",)), Answer(text=("Buy bread.",)))
+    transcriber = build(vendor, session)
+    told = [await heard(transcriber, sound) for sound in (SOUND, SOUND, SOUND + b"!")]
+    assert [each.text for each in told] == ["Buy milk.", "Buy milk.", "Buy bread."]
+    assert [bool(each.usage.audio_seconds) for each in told] == [True, False, True]
+    assert len(vendor.journal) == 2
+
+
 async def test_short_recording_costs_what_groq_bills_at_least(
     vendor: FakeTranscription, session: aiohttp.ClientSession
 ) -> None:
@@ -336,7 +347,7 @@ async def test_local_model_is_loaded_once_and_hears() -> None:
     whisper.go_on.set()
     transcriber = local(whisper, language="en", beam_size=2)
     assert await heard(transcriber) == Transcript("Buy milk.", Usage(audio_seconds=3.5))
-    await heard(transcriber)
+    await heard(transcriber, SOUND + b"!")
     assert whisper.calls == [{"language": "en", "beam_size": 2}] * 2
     assert whisper.loaded == ["small"]
 
