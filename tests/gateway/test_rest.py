@@ -246,6 +246,26 @@ async def test_messages_that_were_answered_together_stay_apart_in_history(gatewa
     ]
 
 
+async def test_a_request_is_told_which_turn_answered_its_message(gateway):
+    async with gateway() as house, asyncio.TaskGroup() as group:
+        house.agent.hold = True
+        client = await house.browser()
+        socket = await house.connect(client)
+        await socket.send("user_input", content="first", message_id="m1")
+        await socket.until("turn_started")
+        await socket.send("user_input", content="more", message_id="m2")
+        await socket.quiet()
+        asking = group.create_task(ask(client, message="and more", message_id="m3"))
+        async with asyncio.timeout(10):
+            while house.engine._lanes.depth("web:main:1") < 2:
+                await asyncio.sleep(0.005)
+        house.agent.go.set()
+        frame = await socket.until("assistant_response", content="echo: more + and more")
+        _, body = await asking
+    assert body["reply"] == frame["content"]
+    assert body["turn_id"] == frame["turn_id"] == "web::main:m2"
+
+
 async def test_slash_commands_leave_no_trace_in_history(gateway):
     async with gateway() as house:
         client = await house.browser()

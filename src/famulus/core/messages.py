@@ -210,6 +210,9 @@ class Inbound(Struct, frozen=True, kw_only=True):
     def turn_id(self) -> str:
         """The same for the same message, and for no other."""
         # Telegram numbers messages per chat, so the chat belongs to the identity.
+        plain = f"{self.channel}:{self.account}:{self.chat_id}:{self.message_id}"
+        if plain.count(":") == 3 and "%" not in plain and "#" not in plain:
+            return plain
         names = (self.channel, self.account, self.chat_id, self.message_id)
         return ":".join(_escaped(name) for name in names)
 
@@ -220,9 +223,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
 
 def _escaped(name: str) -> str:
     """Without the signs that part an id, a `#` before the number of a step included."""
-    if "%" in name or ":" in name or "#" in name:
-        return name.replace("%", "%25").replace(":", "%3A").replace("#", "%23")
-    return name
+    return name.replace("%", "%25").replace(":", "%3A").replace("#", "%23")
 
 
 class Outbound(Struct, frozen=True, kw_only=True):
