@@ -134,6 +134,13 @@ def test_a_part_of_the_home_that_lies_elsewhere_is_saved(home, famulus, tmp_path
     assert (tmp_path / "disk" / "deep" / "run.sh").read_text() == "old"
 
 
+def test_a_workspace_outside_of_the_home_is_named_as_left_out(home, famulus, tmp_path):
+    (home / "famulus.toml").write_text(f'[agent]\nworkspace = "{tmp_path}/work"\n')
+    code, _, err = famulus("backup", tmp_path / "saved.tar")
+    assert code == 0
+    assert f"{tmp_path}/work: left out, it lies outside of the home" in err
+
+
 def test_without_secrets_no_key_is_saved_and_none_is_replaced(home, famulus, tmp_path):
     (home / ".env").write_text("NAME_OF_IT=very-secret\n")
     famulus("backup", tmp_path / "saved.tar", "--without-secrets")

@@ -69,6 +69,7 @@ def command(
         os.fsync(stream.fileno())
         draft.replace(file)
         sync_folder(file.absolute().parent)
+    notes += _elsewhere(options)
     for each in notes:
         click.echo(f"{ascii(each.name)[1:-1]}: {each.reason}", err=True)
     if as_json:
@@ -85,6 +86,19 @@ def command(
     click.echo(f"{file}: {len(checked.files):,} files, {file.stat().st_size:,} bytes, checked.")
     if checked.header.secrets:
         click.echo("It holds your keys; only you may read it. Keep it so.")
+
+
+def _elsewhere(options: Options) -> list[Note]:
+    """What belongs to Famulus and lies outside of the home, where a backup does not reach."""
+    loaded, home = options.load(), options.home.resolve()
+    agent = loaded.config.agent
+    parts = [Path(agent.workspace), Path(agent.prompts), loaded.path or Path()]
+    places = [(home / part.expanduser()).absolute() for part in parts if part != Path()]
+    return [
+        Note(str(each), "left out, it lies outside of the home: save it yourself")
+        for each in places
+        if not each.resolve().is_relative_to(home) and not each.is_relative_to(options.home)
+    ]
 
 
 @contextmanager
