@@ -1,6 +1,7 @@
 """The composition root: builds every room, wraps what is wrapped, and starts it.
 
-The only file that knows them all. Nothing here is global, so two assistants fit in one process.
+What the configuration names comes from `configured.py`. Nothing here is global, so two assistants
+fit in one process.
 """
 
 import asyncio
@@ -9,25 +10,28 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from famulus.agent.dispatch import Dispatch, matching
+from famulus.agent.dispatch import Dispatch
 from famulus.agent.history import History
 from famulus.agent.media import Media
-from famulus.agent.prompt import Prompt, release_templates
+from famulus.agent.prompt import release_templates
 from famulus.agent.turn import Agent
-from famulus.core import plugins
+from famulus.configured import (
+    Http,
+    build_channels,
+    build_models,
+    build_tools,
+    prompts,
+    workspace_of,
+)
 from famulus.core.clock import Clock
 from famulus.core.config import Config
-from famulus.core.errors import ConfigError
 from famulus.core.events import Event, Notified
-from famulus.core.folders import workspace_folder
 from famulus.core.loading import Loaded
 from famulus.core.messages import SessionKey
-from famulus.core.plugins import Services, Unavailable
-from famulus.core.protocols import Channel, Deliver, Ledger, Model, Tool, Watcher
+from famulus.core.protocols import Channel, Deliver, Model, Tool, Watcher
 from famulus.core.zones import day_zone
 from famulus.engine.abandoned import stop_abandoned
 from famulus.engine.embedded import Embedded
@@ -38,13 +42,9 @@ from famulus.gateway.delivery import Delivery
 from famulus.gateway.erasure import Erasure
 from famulus.gateway.gate import OWNED, Gate
 from famulus.gateway.supervise import supervise
-from famulus.models.found import find_model
 from famulus.models.named import Models
-from famulus.models.naming import configured_model
 from famulus.policy.allowed import Allowed
-from famulus.policy.command import Limits as CommandLimits
 from famulus.policy.egress import Door
-from famulus.policy.sandbox import find_sandbox
 from famulus.policy.throttled import Throttled
 from famulus.state.blobs import Blobs
 from famulus.state.budget import Budget
@@ -57,11 +57,6 @@ from famulus.store.database import Database
 from famulus.store.lock import hold
 from famulus.store.opening import open_database, sqlite_path
 from famulus.tools import shell, web_fetch
-
-if TYPE_CHECKING:
-    import aiohttp
-
-"""The folder of the home that tools work in."""
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +223,8 @@ async def _build(
     )
 
     channels: dict[str, Channel] = {
-        channel.name: channel for channel in (*own, *(() if only else _channels(config, clock)))
+        channel.name: channel
+        for channel in (*own, *(() if only else build_channels(config, clock)))
     }
     watchers = {name: each for name, each in channels.items() if isinstance(each, Watcher)}
     observers: list[Callable[[Event], None]] = []
@@ -323,31 +319,6 @@ async def _build(
     )
 
 
-def workspace_of(loaded: Loaded, home: Path) -> Path:
-    """Raises `ConfigError` for a workspace that would hold what tools must not touch."""
-    config = loaded.config
-    kept = {
-        "the configuration": loaded.path,
-        "the database": sqlite_path(config.storage.url, home),
-        "the prompts": home / config.agent.prompts if config.agent.prompts else None,
-    }
-    there = {what: path.absolute() for what, path in kept.items() if path}
-    return workspace_folder(config.agent.workspace, home, kept=there)
-
-
-def prompts(loaded: Loaded, home: Path) -> Prompt:
-    """Raises `ConfigError` for prompts that cannot be used."""
-    settings = loaded.config.agent
-    if settings.system_prompt and settings.prompts:
-        raise ConfigError("stands beside agent.system_prompt. Write that into its base.md instead.")
-    return Prompt(
-        name=settings.name,
-        workspace=workspace_of(loaded, home),
-        folder=home / settings.prompts if settings.prompts else None,
-        base=settings.system_prompt,
-    )
-
-
 def _notify(emit: Callable[[Event], None], call: Call, text: str) -> None:
     """Tell the chat that a call was made for, if there is one."""
     if call.session:
@@ -363,101 +334,6 @@ def _notify(emit: Callable[[Event], None], call: Call, text: str) -> None:
         )
 
 
-async def build_models(
-    loaded: Loaded,
-    clock: Clock,
-    *,
-    session: "Callable[[], aiohttp.ClientSession]",
-    budget: Budget | None = None,
-) -> Models:
-    """The models of a configuration, and one that is found where it names none."""
-    named = configured_model(loaded.config)
-    pair = loaded.config.router.pair and not loaded.config.router.simple
-    return Models(
-        loaded.config,
-        session=session,
-        clock=clock,
-        environment=loaded.environment,
-        found=None if named else await find_model(loaded.environment, pair=pair),
-        budget=budget,
-    )
-
-
-class Tools(NamedTuple):
-    """The tools that a model gets, for each of the others why not, and what contains commands:
-    a sandbox's name, or nothing.
-    """
-
-    offered: list[Tool]
-    missing: dict[str, str]
-    sandbox: str
-
-
-async def build_tools(config: Config, clock: Clock, door: Door, ledger: Ledger) -> Tools:
-    """The tools that work here and are allowed."""
-    settings = config.plugin_settings("tools", "shell", shell.Settings)
-    limits = CommandLimits(
-        memory=settings.memory,
-        processes=settings.processes,
-        output=settings.output,
-        file=settings.file,
-    )
-    sandbox, reason = (
-        await find_sandbox(settings.sandbox, limits, network=settings.network == "host")
-        if settings.enabled
-        else (None, "")
-    )
-    services = Services(
-        clock=clock,
-        egress=door,
-        sandbox=sandbox,
-        sandbox_reason=reason,
-        tool_output=config.limits.tool_output,
-        ledger=ledger,
-    )
-    tools: list[Tool] = []
-    missing: dict[str, str] = {}
-    for name, plugin in tool_plugins(config).items():
-        section = plugins.section_name(name, plugin)
-        settings_of = config.plugin_settings("tools", section, plugins.settings_type(plugin))
-        if not getattr(settings_of, "enabled", True):
-            missing[name] = f"tools.{section}.enabled is false."
-            continue
-        try:
-            tools.append(plugin.build(settings_of, services))
-        except Unavailable as error:
-            missing[name] = str(error)
-    allow, deny = config.agent.tools_allow, config.agent.tools_deny
-    offered = matching(tools, allow, deny)
-    for tool in tools:
-        if tool not in offered:
-            named = bool(matching([tool], allow, ()))
-            setting = "tools_deny names it" if named else "tools_allow does not name it"
-            missing[tool.name] = f"agent.{setting}."
-    return Tools(offered, missing, sandbox.name if sandbox else "")
-
-
-def tool_plugins(config: Config) -> dict[str, Any]:
-    """Ours, and strangers' that are written down: they are code that runs here."""
-    own = {name: plugins.find("tools", name) for name in plugins.own_names("tools")}
-    sections = {plugins.section_name(name, plugin) for name, plugin in own.items()}
-    strangers = (name for name in config.tools if name not in sections)
-    return own | {name: plugins.find("tools", name) for name in strangers}
-
-
-def _channels(config: Config, clock: Clock) -> list[Channel]:
-    """The channels that are written down and enabled."""
-    built: list[Channel] = []
-    for name in config.channels:
-        if name in OWNED:
-            continue  # whoever starts the assistant brings them; a section of theirs adds no other
-        plugin = plugins.find("channels", name)
-        section = config.plugin_settings("channels", name, plugins.settings_type(plugin))
-        if getattr(section, "enabled", True) and hasattr(plugin, "build"):
-            built.append(plugin.build(section, Services(clock=clock)))
-    return built
-
-
 def _deliver(app: Assistant, channel: Channel) -> Deliver:
     """What a channel delivers to: allowed, then throttled, then the gate.
 
@@ -470,21 +346,3 @@ def _deliver(app: Assistant, channel: Channel) -> Deliver:
     allow = getattr(app.config.channels[channel.name], "allow", ())
     throttled = Throttled(app.gate, most=limits.messages_per_minute, clock=app.clock)
     return Allowed(throttled, allow)
-
-
-class Http:
-    """The process's one client session for model calls, opened when the first one needs it."""
-
-    def __init__(self, stack: AsyncExitStack) -> None:
-        self._stack = stack
-        self._session: aiohttp.ClientSession | None = None
-
-    def session(self) -> "aiohttp.ClientSession":
-        if self._session is None:
-            from aiohttp import ClientSession, TCPConnector  # noqa: PLC0415 - 200 ms
-
-            # Streams of many sessions at once go to the same vendor.
-            connector = TCPConnector(limit=0, limit_per_host=0)
-            self._session = ClientSession(connector=connector, trust_env=False)
-            self._stack.push_async_callback(self._session.close)
-        return self._session

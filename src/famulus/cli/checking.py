@@ -13,7 +13,7 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from famulus.agent.deferred import FIND, USE
-from famulus.app import prompts, tool_plugins, workspace_of
+from famulus.configured import prompts, tool_plugins, workspace_of
 from famulus.core import plugins
 from famulus.core.clock import Clock
 from famulus.core.config import Config, Limits

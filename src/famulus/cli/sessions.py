@@ -157,7 +157,7 @@ def delete(options: Options, *, session: str) -> None:
         await kept.database.sweep()
         return key
 
-    from famulus.app import workspace_of  # noqa: PLC0415 - it imports every room
+    from famulus.configured import workspace_of  # noqa: PLC0415 - it imports many rooms
 
     loaded = options.load()
     workspace = workspace_of(loaded, options.home)

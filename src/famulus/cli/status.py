@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from famulus import __version__
-from famulus.app import Http, build_models, build_tools
 from famulus.cli.conversation import Gateway, running_gateway
 from famulus.cli.options import Options, as_json, common
+from famulus.configured import Http, build_models, build_tools
 from famulus.core.clock import Clock
 from famulus.core.errors import ConfigError
 from famulus.core.loading import Loaded
