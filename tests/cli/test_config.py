@@ -170,6 +170,10 @@ def test_schema_prints_json() -> None:
             "2: storage.url: the folder /no/such is not",
         ),
         ('[storage]\nurl = "sqlite:////tmp"', "2: storage.url: names a folder"),
+        (
+            '[server]\ntrust_loopback = true\n[tools.shell]\nnetwork = "host"',
+            "2: server.trust_loopback lets in every program of this machine, and with",
+        ),
         ("[channels.web]\nenabled = false", "2: channels.web.enabled is not a setting"),
     ],
 )
@@ -223,6 +227,11 @@ def test_check_prints_json(folder: Path) -> None:
             '[cost.limits."person:onwer"]\ndaily_limit_usd = 1',
             'famulus.toml:1: cost.limits."person:onwer": nobody of the configuration is the person'
             ' "onwer", so this limit may never hold. Did you mean owner?',
+        ),
+        (
+            '[cost.limits."job:backup"]\ndaily_limit_usd = 1',
+            'famulus.toml:1: cost.limits."job:backup": there are no jobs in this version, so this'
+            " limit holds nobody.",
         ),
         (
             '[models.m]\nprovider = "openai"\nid = "m"\ncontext_tokens = 4096\nmax_tokens = 8192\n'

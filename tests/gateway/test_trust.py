@@ -95,6 +95,10 @@ async def test_a_program_of_this_machine_talks_without_a_login(gateway):
         ({"X_Forwarded_Proto": "https"}, 401),
         ({"Forwarded": "for=203.0.113.7"}, 401),
         ({"X_Real_IP": "203.0.113.7"}, 401),
+        ({"X_Forwarded": "for=203.0.113.7"}, 401),
+        ({"X_Original_Forwarded_For": "203.0.113.7"}, 401),
+        ({"True_Client_IP": "203.0.113.7"}, 401),
+        ({"X_Cluster_Client_IP": "203.0.113.7"}, 401),
         ({"CF_Connecting_IP": "203.0.113.7"}, 401),
         ({"Via": "1.1 proxy"}, 401),
         ({"Authorization": "Bearer wrong"}, 401),
@@ -104,6 +108,14 @@ async def test_a_program_of_this_machine_talks_without_a_login(gateway):
 async def test_no_browser_and_nobody_behind_a_proxy_is_trusted(gateway, headers, status):
     async with gateway(trust_loopback=True) as house, plain(house, **headers) as client:
         assert client.status == status
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example@127.0.0.1", "127.0.0.1/evil.example", "localhost#evil", "[::1]?evil"]
+)
+async def test_a_host_that_is_none_is_not_taken_for_this_machine(gateway, host):
+    async with gateway(trust_loopback=True) as house, plain(house, Host=host) as client:
+        assert client.status == 403
 
 
 async def test_the_page_itself_still_logs_in(gateway):

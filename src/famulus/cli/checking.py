@@ -40,7 +40,19 @@ def check(loaded: Loaded, home: Path) -> None:
         check_address(server)
     with _at(written, ("server", "trust_loopback")):
         check_trust(server)
+        _check_commands(loaded.config)
     check_assistant(loaded, home)
+
+
+def _check_commands(config: Config) -> None:
+    """Commands that reach this machine's network are among those whom `trust_loopback` lets in."""
+    shell = config.tools.get("shell")
+    if config.server.trust_loopback and shell and shell.enabled and shell.network == "host":
+        raise ConfigError(
+            "server.trust_loopback lets in every program of this machine, and with"
+            ' tools.shell.network = "host" so it does the commands of a model, which would speak'
+            " as you. Remove one of the two."
+        )
 
 
 def check_assistant(loaded: Loaded, home: Path) -> None:

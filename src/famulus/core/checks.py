@@ -20,7 +20,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _GO_DURATION = re.compile(r"-?(0|(\d+(\.\d+)?(ns|us|ms|s|m|h))+)")
 _ARGON2 = re.compile(
-    r"\$argon2(?:id|i|d)(?:\$v=\d+)?\$m=(\d+),t=(\d+),p=(\d+)"
+    r"\$argon2(?:id|i|d)(?:\$v=(?:16|19))?\$m=(\d+),t=(\d+),p=(\d+)"
     r"\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{16,})"
 )
 _MOST_ARGON2_KIB = 4 * 2**20
@@ -44,7 +44,7 @@ def check_magnitude(value: Any) -> None:
 
 def check_unsealed(value: Any) -> None:
     """A sealed secret must not go out as if it were the secret."""
-    if isinstance(value, Secret) and value.reveal().startswith("enc:"):
+    if isinstance(value, Secret) and value.reveal().lstrip().startswith("enc:"):
         raise Unmeant(
             "is sealed (enc:…), and this version cannot open sealed secrets. Write the secret"
             " itself into .env; the configuration refers to it as ${ITS_NAME}."

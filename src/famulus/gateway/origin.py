@@ -29,11 +29,8 @@ _SPOKEN_FOR = frozenset(
         "origin",
         "cookie",
         "authorization",
-        "forwarded",
         "via",
         "x-real-ip",
-        "x-client-ip",
-        "true-client-ip",
     }
 )
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -72,7 +69,10 @@ class Origins:
             and is_loopback(_name(request.host))
             # A browser says with every WebSocket whose page wants it.
             and not any(
-                name in _SPOKEN_FOR or name.startswith(("sec-fetch-", "x-forwarded-", "cf-"))
+                name in _SPOKEN_FOR
+                or name.startswith(("sec-fetch-", "cf-"))
+                or "forwarded" in name
+                or name.endswith("client-ip")
                 for name in map(str.lower, request.headers)
             )
         )
@@ -101,6 +101,8 @@ class Origins:
 def _name(host: str) -> str:
     """The name in a Host header, without port and brackets; empty if it is malformed."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        # What stands before an @ or behind a slash is no part of a host.
+        return (parts.hostname or "") if parts.netloc == host and "@" not in host else ""
     except ValueError:
         return ""
