@@ -129,6 +129,7 @@ def test_the_rooms_of_the_page_are_those_of_the_sources():
     named = set(re.findall(r"^([a-z.]+(?:  [a-z]+)*)(?:  |$)", page, re.MULTILINE))
     rooms = {path.parent.name for path in ROOT.glob("src/famulus/*/__init__.py")} | {
         "app.py",
+        "configured.py",
         "web",
     }
     assert {room for line in named for room in line.split()} == rooms
