@@ -136,6 +136,23 @@ async def test_a_gateway_that_was_killed_under_an_ask_holds_up_nobody(house):
     await answers_at_once(house)
 
 
+async def test_what_a_dead_gateway_had_accepted_is_answered_by_the_next_one(house):
+    """Though commands did without a gateway meanwhile."""
+    gateway = await house.serve()
+    process, _ = await hung(house)
+    gateway.kill()
+    await asyncio.wait_for(process.communicate(), SECONDS)
+    await answers_at_once(house)
+    asked = len(house.model.journal)
+    await house.serve()
+    again = await house.asked(asked + 1)
+    assert "a long question" in again.body["messages"][-1]["content"]
+    await until(house, "select count(*) from turn where status in ('waiting', 'running')", 0)
+    _, shown, _ = await house.famulus("sessions", "show", "console:main", "--json")
+    said = [each["content"] for each in json.loads(shown)["messages"]]
+    assert said[said.index("a long question") + 1] == "Hello."
+
+
 async def test_an_ask_that_died_before_the_gateway_stopped_holds_up_nobody(house):
     house.configure(engine={"drain_timeout": "0.2s"})
     gateway = await house.serve()

@@ -72,12 +72,17 @@ class Terminal:
                 self.rows[self._row] = row[: self._column] + piece + row[self._column + 1 :]
                 self._column += 1
 
+    def close(self):
+        if self.ours >= 0:
+            os.close(self.ours)
+        self.ours = -1
+
 
 @pytest.fixture
 def terminal():
     made = Terminal()
     yield made
-    os.close(made.ours)
+    made.close()
 
 
 async def ask(house, terminal, *arguments, **options):
@@ -102,6 +107,17 @@ async def test_an_answer_is_shown_while_it_is_written_and_once(house, terminal):
     process.send_signal(signal.SIGINT)
     assert await ended(process, terminal) == 130
     assert terminal.text == "First words,"
+
+
+async def test_a_terminal_that_is_closed_ends_it_with_the_code_of_that(house, terminal):
+    house.hang()
+    process = await ask(house, terminal, "hello")
+    await terminal.until("I am")
+    terminal.close()
+    process.send_signal(signal.SIGHUP)  # as the system does to what has it as its terminal
+    async with asyncio.timeout(SECONDS):
+        assert await process.communicate() == (None, b"")
+    assert process.returncode == 129
 
 
 async def test_a_whole_answer_is_not_printed_again(house, terminal):

@@ -63,4 +63,5 @@ def inbound(
         parts=(Text(text, Origin.OWNER), *parts),
         at=datetime.now(UTC),
         model=model,
+        one_shot=True,
     )

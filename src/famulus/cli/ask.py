@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -67,7 +68,8 @@ def command(
     try:
         reply = signals.run(ask(screen.show if streams else None))
     except BaseException:
-        screen.end()
+        with suppress(OSError):  # a terminal that was closed is told nothing
+            screen.end()
         raise
     if as_json:
         click.echo(_json(reply))

@@ -187,6 +187,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     `dialog_id` is empty for the chat's current dialog. `person` is filled in by the gate, and so
     is `private`: a rule keeps this message on this machine.
     `timezone` is the IANA name that the sender's device told, or empty; it is known to exist.
+    `one_shot`: a command asks this and answers it itself; once that is dead, nobody waits for it.
     """
 
     channel: str
@@ -205,6 +206,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     correlation_id: str = ""
     private: bool = False
     timezone: str = ""
+    one_shot: bool = False
 
     @property
     def turn_id(self) -> str:

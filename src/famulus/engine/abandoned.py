@@ -19,13 +19,15 @@ _SECONDS = 5.0
 
 
 async def stop_abandoned(
-    database: Database, channel: str, close: Callable[[Turn], Closing], *, clock: Clock
+    database: Database, close: Callable[[Turn], Closing], *, clock: Clock
 ) -> None:
-    """End as stopped what an earlier process left open in a channel's chats. Nothing is called
-    or done again, and nobody is told: it stands in the conversation. No other process may be
-    driving these turns.
+    """End as stopped what an earlier command asked and did not live to answer. Nothing is called
+    or done again, and nobody is told: it stands in the conversation. What a gateway accepted is
+    left to the next one. No other process may be driving these turns.
     """
-    for entry in await journal.open_turns(database, channel):
+    for entry in await journal.open_turns(database):
+        if not entry.inbound.one_shot:
+            continue
         try:
             # A full disk would be waited for, and whoever starts now says that better.
             async with asyncio.timeout(_SECONDS):

@@ -273,13 +273,9 @@ _ENTRY = (
 )
 
 
-async def open_turns(database: Database, channel: str = "") -> list[Entry]:
-    """Turns that wait or were running when the last process ended, oldest first; all of them, or
-    those of one channel.
-    """
-    rows = await database.fetch(
-        f"{_ENTRY} and (channel = :name or :name = '') order by seq", name=channel
-    )
+async def open_turns(database: Database) -> list[Entry]:
+    """Turns that wait or were running when the last process ended, oldest first."""
+    rows = await database.fetch(f"{_ENTRY} order by seq")
     return [_entry(row) for row in rows]
 
 
