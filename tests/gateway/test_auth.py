@@ -75,6 +75,7 @@ async def test_a_revoked_token_reads_no_further_frame(gateway):
             for each in (token, kept)
         ]
         await house.tokens.remove("reader")
+        await house.tokens.create("reader")  # another one, that this client does not have
         client = await house.browser(log_in=False)
         async with client.post("/api/close-ended") as answer:
             assert answer.status == 401

@@ -32,7 +32,7 @@ _LONGEST_PASSWORD = 1024
 
 
 class Identity(Struct, frozen=True):
-    """How a client proved itself. `key` is a digest, or a token's name; never the proof itself."""
+    """How a client proved itself. `key` is a digest, never the proof itself."""
 
     kind: Literal["login", "token", "password", "local", "loopback"]
     key: str = ""
@@ -86,8 +86,8 @@ class Auth:
         """Raises `TooFast` when the address guessed too often."""
         if self.is_local(token):
             return Identity("local")
-        if name := await self._tokens.name_of(token):
-            return Identity("token", name)
+        if digest := await self._tokens.proven(token):
+            return Identity("token", digest)
         # One after the other: many clients that come with the right password at once, as after a
         # restart, are one attempt and not many.
         async with self._bearers:

@@ -136,12 +136,10 @@ class Tokens:
         if not result.touched:
             raise FamulusError(f"There is no token named {name!r}. See: famulus tokens list")
 
-    async def name_of(self, token: str) -> str:
-        """The name of a valid token; empty for anything else."""
+    async def proven(self, token: str) -> str:
+        """The digest of a valid token; empty for anything else."""
         hash_ = _sha256(token)
-        rows = await self._database.fetch(
-            "select name, used from token where hash = :hash", hash=hash_
-        )
+        rows = await self._database.fetch("select used from token where hash = :hash", hash=hash_)
         if not rows:
             return ""
         now = self._now()
@@ -149,12 +147,13 @@ class Tokens:
             await self._database.execute(
                 "update token set used = :now where hash = :hash", now=now, hash=hash_
             )
-        name: str = rows[0]["name"]
-        return name
+        return hash_
 
-    async def has(self, name: str) -> bool:
-        """Whether the token of that name still stands."""
-        return bool(await self._database.fetch("select 1 from token where name = :name", name=name))
+    async def has(self, digest: str) -> bool:
+        """Whether the token of that digest still stands; a new one of the same name is another."""
+        return bool(
+            await self._database.fetch("select 1 from token where hash = :hash", hash=digest)
+        )
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
