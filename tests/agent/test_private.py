@@ -236,6 +236,29 @@ async def the_word_stands_in_a_file(house):
         await house.say(line, "explain the moon")
 
 
+async def the_word_stands_far_down_in_a_file(house):
+    harmless = "harmless words go on here\n" * 2000
+    await a_file_is_asked_about(house, "long.txt", f"{harmless}#private {SAID}".encode())
+
+
+async def the_word_stands_in_a_file_of_another_encoding(house):
+    await a_file_is_asked_about(house, "a.txt", f"Gr\xfc\xdfe #private {SAID}".encode("latin-1"))
+    await a_file_is_asked_about(house, "b.txt", f"Grüße #private {SAID}".encode("utf-16"))
+
+
+async def the_word_is_the_name_of_a_picture(house):
+    await a_file_is_asked_about(house, f"#private {SAID}.png", PNG)
+
+
+async def a_file_is_asked_about(house, name, content):
+    async with house.running() as line:
+        house.here.say(Answer(text=(ANSWERED,)))
+        reply = await line.ask("explain this", attach=[house.file(name, content)])
+        assert reply.model == "llama3.2"
+        house.elsewhere.say(Answer(calls=(Call("find_in_files", '{"pattern": "#private"}'),)))
+        await house.say(line, "explain my files")
+
+
 async def it_is_spoken(house):
     house.ears.say(Answer(text=("hash private it is me",)))
     house.rules = RULE.replace("#private", "hash private")
@@ -426,6 +449,7 @@ async def an_answer_made_from_it_is_stopped(house):
 async def the_conversation_is_saved_as_a_file(house):
     async with house.running() as line:
         await house.say(line, SECRET)
+        await house.say(line, "explain the moon")
         told = (await line.ask("/dump")).content
         assert "left out" in told
         path = told.split("`")[1]
@@ -444,6 +468,9 @@ WAYS = (
     a_picture_that_only_a_model_elsewhere_can_see,
     files_come_with_it,
     the_word_stands_in_a_file,
+    the_word_stands_far_down_in_a_file,
+    the_word_stands_in_a_file_of_another_encoding,
+    the_word_is_the_name_of_a_picture,
     it_is_spoken,
     a_recording_comes_with_it,
     tools_are_used_on_the_way,
@@ -509,6 +536,22 @@ async def take(house, line, step):
         case "condense":
             house.elsewhere.say(Answer(text=("They spoke.",)))
             await line.ask("/compact")
+    house.check()
+
+
+@pytest.mark.parametrize("chosen", ["cloud", "small"])
+async def test_in_a_private_turn_no_tool_runs_that_the_owner_did_not_write_down(house, chosen):
+    arguments = f'{{"path": "diary.md", "content": "{SAID}"}}'
+    house.here.say(Answer(calls=(Call("write_file", arguments),)))
+    async with house.running() as line:
+        reply = await line.ask(SECRET, model=chosen)
+        assert "write_file" not in json.dumps(house.here.journal[0].body["tools"])
+        assert reply.failed
+        assert "it called the tool write_file, which it does not have" in reply.content
+        assert "router.local_tools" in reply.content
+        assert not (house.home / "workspace" / "diary.md").exists()
+        house.elsewhere.say(Answer(calls=(Call("find_in_files", '{"pattern": "."}'),)))
+        await house.say(line, "explain my files")
     house.check()
 
 

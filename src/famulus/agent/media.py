@@ -1,6 +1,8 @@
 """What recordings and text files say, put into words beside the message they came with."""
 
+import asyncio
 import mimetypes
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -26,6 +28,8 @@ PDF = "application/pdf"
 _MOST_CHARACTERS = 20_000
 _LEAST_CHARACTERS = 500  # less of a file than this is not worth showing
 _SNIFFED_BYTES = 8192
+_SEARCHED_AT_ONCE = 64 * 1024
+_OVERLAP = 4096  # more than a rule can match, which has a bound for everything that repeats
 
 _NOBODY_LISTENS = (
     "I cannot listen to recordings yet. Set GROQ_API_KEY or OPENAI_API_KEY in .env, or "
@@ -106,10 +110,16 @@ class Media:
         """Whether a rule keeps a message here for what it says, or the files that come with it."""
         if self._keeps is None:
             return False
-        files = [part for part in parts if isinstance(part, File)]
-        texts = [text_of(parts), *(file.name for file in files)]
-        texts += [(await self._text(file))[:_MOST_CHARACTERS] for file in files]
-        return any(map(self._keeps, texts))
+        attached = [part for part in parts if isinstance(part, File | Image)]
+        if any(map(self._keeps, (text_of(parts), *(part.name for part in attached)))):
+            return True
+        for file in attached:
+            if isinstance(file, Image) or _is_recording(file):
+                continue
+            data = (await self._blobs.read([file.blob])).get(file.blob, b"")
+            if await asyncio.to_thread(_anywhere, data, self._keeps):
+                return True
+        return False
 
     async def _listened(self, turn: Turn, file: File, caller: Caller, *, private: bool) -> Listened:
         caller = msgspec.structs.replace(caller, kind="transcription")
@@ -152,6 +162,16 @@ class Media:
             return data.decode("utf-8-sig").strip()
         except UnicodeDecodeError:
             return ""
+
+
+def _anywhere(data: bytes, keeps: Callable[[str], bool]) -> bool:
+    """Whether a rule keeps any of what a tool could read in a file, whatever kind it is of. It is
+    looked at piece by piece: nothing else runs while a pattern is searched for.
+    """
+    utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    text = data.decode("utf-16" if utf16 else "utf-8", "replace")
+    starts = range(0, max(len(text), 1), _SEARCHED_AT_ONCE)
+    return any(keeps(text[at : at + _SEARCHED_AT_ONCE + _OVERLAP]) for at in starts)
 
 
 def _is_recording(file: File) -> bool:

@@ -235,9 +235,9 @@ class Slash:
         )
 
     async def dump(self, call: Call) -> Told:
-        session = await self._sessions.get(call.session)
         said = await self._messages.latest(call.session, _DUMPED)
-        # The workspace is read by tools, and so by models elsewhere.
+        # The workspace is read by tools, and so by models elsewhere. The title, too, may be the
+        # words of a private message.
         entries = exchanged([each for each in said if not each.message.private])
         hidden = sum(each.message.private for each in said)
         left_out = (
@@ -247,7 +247,7 @@ class Slash:
         if not entries:
             nothing = "There is nothing to save yet." + (left_out if hidden else "")
             return Told(nothing, call.session)
-        lines = [f"# {session.title or call.session}", ""]
+        lines = [f"# {call.session}", ""]
         for entry in entries:
             who = "You" if entry["role"] == "user" else "Famulus"
             when = minute(datetime.fromisoformat(entry["time"]), call.zone)

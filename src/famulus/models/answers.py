@@ -34,17 +34,25 @@ def refused(text: str) -> str:
     return "it refused to answer" if _REFUSAL.match(text.lstrip().replace("’", "'")) else ""
 
 
+def unknown_call(done: Done, tools: Sequence[ToolSpec]) -> str:
+    """Which tool an answer calls that its model was not offered, in words, or an empty text."""
+    known = {tool.name for tool in tools}
+    for part in done.parts:
+        if isinstance(part, ToolCall) and part.name not in known:
+            return f"it called the tool {part.name[:_LONGEST_NAME]}, which it does not have"
+    return ""
+
+
 def unusable(done: Done, tools: Sequence[ToolSpec]) -> str:
     """Why an answer must not be given to the user, or an empty text."""
     if done.reason == "refusal":
         return "it refused to answer"
     if done.reason == "length":
         return "its answer was cut off"
+    if reason := unknown_call(done, tools):
+        return reason
     calls = [part for part in done.parts if isinstance(part, ToolCall)]
-    known = {tool.name for tool in tools}
     for call in calls:
-        if call.name not in known:
-            return f"it called the tool {call.name[:_LONGEST_NAME]}, which it does not have"
         try:
             _OBJECT.decode(call.arguments or "{}")
         except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from famulus.core.errors import ModelRejected
 from famulus.core.protocols import Chunk, Done, Model, Request
+from famulus.models.answers import unknown_call
 from famulus.models.routed import offered_tools
 from famulus.models.streamed import streamed
 
@@ -15,10 +17,11 @@ _ROUTE = "kept here: a local rule matches"
 class Kept:
     """A local model with the tools that match `tools`, and nobody behind it: a failure is shown.
 
-    `Done.route` says that a rule chose it.
+    What a tool writes is not marked, so it may call no others. `Done.route` says that a rule
+    chose it.
     """
 
-    def __init__(self, model: Model, tools: Sequence[str] = ("*",)) -> None:
+    def __init__(self, model: Model, tools: Sequence[str]) -> None:
         self.card = model.card
         self._model = model
         self._tools = tuple(tools)
@@ -29,8 +32,12 @@ class Kept:
         request = msgspec.structs.replace(request, tools=tools, caller=caller)
         async with streamed(self._model, request) as chunks:
             async for chunk in chunks:
-                yield (
-                    msgspec.structs.replace(chunk, route=_ROUTE)
-                    if isinstance(chunk, Done)
-                    else chunk
-                )
+                if not isinstance(chunk, Done):
+                    yield chunk
+                    continue
+                if reason := unknown_call(chunk, tools):
+                    raise ModelRejected(
+                        f"{self.card.name} failed: {reason}. What a rule keeps on this machine is "
+                        "worked on with the tools of router.local_tools alone."
+                    )
+                yield msgspec.structs.replace(chunk, route=_ROUTE)

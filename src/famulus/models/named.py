@@ -138,13 +138,11 @@ class Models:
         """Who answers what a rule keeps on this machine where `name` is chosen, or nobody for an
         empty one: the chosen model if it is local, else the router's, else the agent's.
         """
-        simple, main = self.simple, self._main_name()
-        for each in filter(None, (name, simple, main)):
+        main = self._main_name()
+        for each in filter(None, (name, self.simple, main)):
             model = self._one(each)
             if model.card.local:
-                routed = each == simple and each != name
-                tools = self._config.router.local_tools if routed else ("*",)
-                return Kept(self._matched(model, here=True), tools)
+                return Kept(self._matched(model, here=True), self._config.router.local_tools)
         return self.named(name or main)
 
     def _main_name(self) -> str:
