@@ -127,11 +127,8 @@ def test_the_walk_of_a_message_names_functions_that_are_there():
 def test_the_rooms_of_the_page_are_those_of_the_sources():
     page = next(blocks(ROOT / "docs/architecture.md", ""))[1]
     named = set(re.findall(r"^([a-z.]+(?:  [a-z]+)*)(?:  |$)", page, re.MULTILINE))
-    rooms = {path.parent.name for path in ROOT.glob("src/famulus/*/__init__.py")} | {
-        "app.py",
-        "configured.py",
-        "web",
-    }
+    rooms = {path.parent.name for path in ROOT.glob("src/famulus/*/__init__.py")} | {"web"}
+    rooms |= {path.name for path in ROOT.glob("src/famulus/[a-z]*.py")}
     assert {room for line in named for room in line.split()} == rooms
 
 

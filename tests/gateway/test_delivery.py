@@ -60,9 +60,16 @@ class Quick(Clock):
 
     def __init__(self):
         self.slept = self.longest = 0.0
+        self.set_forward = timedelta()
 
     def monotonic(self):
         return self.slept
+
+    def elapsed(self):
+        return self.slept
+
+    def now(self):
+        return super().now() + self.set_forward
 
     async def sleep(self, seconds):
         await asyncio.sleep(0.001)
@@ -142,6 +149,11 @@ class Out:
         )
         return row["status"], row["receipt"], row["attempts"]
 
+    async def tried(self, channel, times):
+        async with asyncio.timeout(5):
+            while channel.tried < times:
+                await asyncio.sleep(0.005)
+
     async def until(self, message, status):
         async with asyncio.timeout(5):
             while (await self.state(message))[0] != status:
@@ -195,6 +207,30 @@ async def test_nothing_old_is_sent(out):
     channel, reply = Post(), outbound("old", seconds=-1)
     async with out(channel) as sending:
         await sending.put(reply)
+        await sending.until(reply, "expired")
+    assert channel.sent == []
+
+
+async def test_a_clock_that_is_set_a_day_forward_costs_nobody_a_reply(out):
+    channel = Screen(Unreachable("nobody"))
+    reply = outbound("x", channel="screen")
+    async with out(channel) as sending:
+        await sending.put(reply)
+        await sending.tried(channel, 1)
+        sending.clock.set_forward = timedelta(days=1)
+        sending.delivery.poke("screen", "1")
+        await sending.until(reply, "sent")
+    assert channel.sent == ["x"]
+
+
+async def test_a_reply_expires_while_it_waits(out):
+    channel = Screen(Unreachable("nobody"), Unreachable("nobody"))
+    reply = outbound("x", channel="screen", seconds=60)
+    async with out(channel) as sending:
+        await sending.put(reply)
+        await sending.tried(channel, 1)
+        sending.clock.slept = 61
+        sending.delivery.poke("screen", "1")
         await sending.until(reply, "expired")
     assert channel.sent == []
 
@@ -254,7 +290,7 @@ async def test_replies_that_waited_for_a_reader_come_in_order_when_one_is_there(
 @pytest.mark.parametrize("error", [ChannelError("400"), SendLater("busy"), RuntimeError("a bug")])
 async def test_a_reply_that_never_gets_through_holds_up_the_others_for_a_while_only(out, error):
     channel = Picky(poison=error)
-    poison, good = outbound("poison"), outbound("good")
+    poison, good = outbound("poison", seconds=7200), outbound("good", seconds=7200)
     async with out(channel) as sending:
         await sending.put(poison)
         await sending.put(good)

@@ -31,11 +31,13 @@ _SEND_SECONDS = 120.0
 
 @dataclass(slots=True, eq=False)
 class _Reply:
-    """A reply on its way. `failing_since` is when it failed first, `receipt` what the channel gave
-    when it was sent, so that only the mark is made again.
+    """A reply on its way. `expires` is on the clock that nobody sets, `failing_since` is when it
+    failed first, `receipt` what the channel gave when it was sent, so that only the mark is made
+    again.
     """
 
     outbound: Outbound
+    expires: float
     tries: int = 0
     failing_since: float = 0.0
     receipt: str | None = None
@@ -73,7 +75,8 @@ class Delivery:
         key = (outbound.channel, outbound.chat_id)
         chat = self._chats.setdefault(key, _Chat())
         if all(each.outbound.id != outbound.id for each in chat.waiting):
-            chat.waiting.append(_Reply(outbound))
+            left = (outbound.expires_at - self._clock.now()).total_seconds()
+            chat.waiting.append(_Reply(outbound, self._clock.elapsed() + left))
         self._start(key)
 
     def poke(self, channel: str, chat_id: str) -> None:
@@ -185,7 +188,7 @@ class Delivery:
     async def _deliver(self, reply: _Reply) -> bool:
         """Send one reply, or give it up for good; False when nobody can take it now."""
         outbound = reply.outbound
-        if reply.receipt is None and outbound.expires_at <= self._clock.now():
+        if reply.receipt is None and reply.expires <= self._clock.elapsed():
             log.warning("a reply expired id=%s", outbound.id)
             await self._mark(outbound, "expired")
             return True
