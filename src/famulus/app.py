@@ -61,7 +61,6 @@ from famulus.tools import shell, web_fetch
 log = logging.getLogger(__name__)
 
 _SENDING_SECONDS = 2.0
-_ORPHANED_SECONDS = 3600.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -178,8 +177,6 @@ async def _build(
         replace(config.cost, timezone=day_zone(config)),
         clock=clock,
         notify=lambda call, text: _notify(emit, call, text),
-        # Other processes may be making calls on a server's database.
-        orphaned_seconds=0.0 if path else _ORPHANED_SECONDS,
     )
     if config.cost.enabled:
         await stack.enter_async_context(budget)

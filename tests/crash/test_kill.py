@@ -146,3 +146,20 @@ async def test_a_command_is_done_once(make_house, make_chat):
     assert said == [f"New conversation {n + 2}" for n in range(len(chat.sent))]
     assert house.rows("select count(*) from session") == [(len(chat.sent) + 1,)]
     assert house.rows("select dialog_id from chat") == [(str(len(chat.sent) + 1),)]
+
+
+async def test_a_call_that_was_cut_off_keeps_nobody_waiting_for_its_limit(make_house, make_chat):
+    # A limit that leaves room for one call at a time.
+    house, chat = make_house(cost={"daily_limit_tokens": 20_000}), make_chat("a")
+    async with asyncio.timeout(60), house.clients(chat):
+        await house.start()
+        house.model.on_request = lambda turn, round_: house.process.kill()
+        await chat.say()
+        assert await house.end() == -signal.SIGKILL
+        house.model.on_request = lambda turn, round_: None
+        await house.start()
+        await chat.answered()
+        assert await house.end(signal.SIGTERM) == 0
+    (frame,) = chat.frames.values()
+    # What it could have cost counts now, so there is no room for it to be made again.
+    assert "The daily limit" in frame["content"]

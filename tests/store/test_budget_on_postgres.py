@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+import psycopg
 import pytest
 
 from famulus.core.clock import Clock
@@ -46,8 +47,8 @@ async def test_two_processes_together_pass_no_limit(postgres_url: str) -> None:
     async with (
         Postgres(postgres_url) as one,
         Postgres(postgres_url) as two,
-        Budget(one, settings, clock=clock, orphaned_seconds=3600) as first,
-        Budget(two, settings, clock=clock, orphaned_seconds=3600) as second,
+        Budget(one, settings, clock=clock) as first,
+        Budget(two, settings, clock=clock) as second,
     ):
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             turns = [
@@ -72,3 +73,46 @@ async def test_two_processes_together_pass_no_limit(postgres_url: str) -> None:
     assert sums["person:alice"]["cost_nano"] <= 4_000_000
     assert sums["channel:web"]["tokens"] <= 3000
     assert all(row["held_nano"] == row["held_tokens"] == 0 for row in sums.values())
+
+
+# Lets the commit of a new row take its time.
+SLOW = """
+    create function wait() returns trigger language plpgsql
+        as 'begin perform pg_sleep(1); return null; end';
+    create constraint trigger slow after insert on spending deferrable initially deferred
+        for each row execute function wait()"""
+COMMITTING = (
+    "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+)
+
+
+@pytest.mark.anyio
+async def test_booking_that_is_undone_while_it_is_committed_keeps_no_room(
+    postgres_url: str,
+) -> None:
+    call, bound = Call(provider="p", model="m"), Bound(0, 60, 40)
+    async with (
+        Postgres(postgres_url) as database,
+        Budget(database, Cost(daily_limit_tokens=150), clock=Clock()) as budget,
+    ):
+        limits = budget.limits(Caller())
+        held = await budget.hold(call, bound, limits)
+        budget.settle(held, call, Bill(usage=Usage(), cost_nano=0, outcome="ok"))
+        while budget.busy:
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(commits_slowly, postgres_url)
+        async with asyncio.TaskGroup() as group:
+            holding = group.create_task(budget.hold(call, bound, limits))
+            while not await database.fetch(COMMITTING):
+                await asyncio.sleep(0.01)
+            holding.cancel()
+        while budget.busy or await database.fetch(COMMITTING):
+            await asyncio.sleep(0.01)
+        (sums,) = await database.fetch("select tokens, held_tokens from allowance")
+        assert (sums["tokens"], sums["held_tokens"]) == (0, 0)
+        assert len(await database.fetch("select 1 from spending")) == 1
+
+
+def commits_slowly(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SLOW.encode())

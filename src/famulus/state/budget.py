@@ -71,8 +71,8 @@ class Budget:
     `notify` is called with a text for the user, once for each limit and period, when a call
     passes the part of a limit that is warned at, or leaves less than it could have cost itself:
     the next one like it is refused.
-    Calls that were open when a process died are taken to have cost what they could;
-    `orphaned_seconds` is the age from which an open call is one.
+    Calls that are open when it is entered were cut off with their process, and are taken to have
+    cost what they could.
     """
 
     def __init__(
@@ -82,13 +82,11 @@ class Budget:
         *,
         clock: Clock,
         notify: Callable[[Call, str], None] = lambda call, text: None,
-        orphaned_seconds: float = 0.0,
     ) -> None:
         self.settings = settings
         self._database = database
         self._clock = clock
         self._notify = notify
-        self._orphaned_seconds = orphaned_seconds
         self._limits = Limits(settings)
         self._counted: set[Key] = set()
         self._pending: list[_Entry] = []
@@ -100,13 +98,10 @@ class Budget:
     async def __aenter__(self) -> Self:
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
-        before = self._clock.now().timestamp() - self._orphaned_seconds
-        left = "outcome = 'open' and at < :before"
-        rows = await self._database.fetch(f"select 1 from spending where {left}", before=before)
-        if rows:
+        left = "outcome = 'open'"
+        if rows := await self._database.fetch(f"select 1 from spending where {left}"):
             await self._database.execute(
-                f"update spending set outcome = 'unknown', estimated = 1 where {left}",
-                before=before,
+                f"update spending set outcome = 'unknown', estimated = 1 where {left}"
             )
             log.warning("calls that a crash cut off count with all they could cost n=%d", len(rows))
         self._group = asyncio.TaskGroup()
@@ -147,8 +142,8 @@ class Budget:
             except Conflict:
                 if await self._blocked(held):
                     await self._given_back(written)
-            except asyncio.CancelledError:
-                # It may be booked all the same.
+            except (asyncio.CancelledError, StoreUnavailable):
+                # It may be booked all the same, or be so in a moment.
                 self._put(_released(call, held))
                 raise
             else:
@@ -349,13 +344,17 @@ def _settling(key: Key, bound: Bound, bill: Bill) -> Statement:
 
 
 def _released(call: Call, held: Held) -> _Entry:
-    """Undo a booking that may or may not have been made."""
+    """Undo a booking that was made or not, or is being made by the server at this moment."""
     there = " and exists (select 1 from spending where id = :id)"
     nothing = Bill(usage=Usage(), cost_nano=0, outcome="cancelled")
     sums = []
     for limit in held.limits:
-        sql, parameters, _ = _settling(limit.key(held.day), held.bound, nothing)
-        sums.append((limit.key(held.day), Statement(sql + there, {**parameters, "id": held.id})))
+        key = limit.key(held.day)
+        # One statement waits for that moment to be over, and the next one sees what came of it.
+        wait = f"update allowance set held_nano = held_nano{_HERE}"
+        sums.append((key, statement(wait, scope=key[0], period=key[1])))
+        sql, parameters, _ = _settling(key, held.bound, nothing)
+        sums.append((key, Statement(sql + there, {**parameters, "id": held.id})))
     gone = statement("delete from spending where id = :id", id=held.id)
     return _Entry(call, held.day, None, tuple(sums), last=gone)
 
