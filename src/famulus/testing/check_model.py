@@ -36,7 +36,7 @@ from famulus.core.protocols import (
 from famulus.testing.fake_vendor import Answer, Call, FakeVendor, Fault
 
 _CLOSES_SECONDS = 0.2
-_PATIENCE_SECONDS = 10
+_PATIENCE_SECONDS = 60
 _RETRIES = 4  # a model under test may try again by itself
 
 FAULTS = {
