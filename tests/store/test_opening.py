@@ -27,7 +27,9 @@ def test_url_chooses_the_driver(tmp_path: Path) -> None:
     assert isinstance(open_database("postgresql://u:p@host/name", tmp_path), Postgres)
 
 
-@pytest.mark.parametrize("url", ["", "famulus.db", "sqlite://a.db", "sqlite:///", "mysql://u:pw@h"])
+@pytest.mark.parametrize(
+    "url", ["", "famulus.db", "sqlite://a.db", "sqlite:///", "sqlite:///a\0b", "mysql://u:pw@h"]
+)
 def test_other_urls_are_refused_without_repeating_them(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"storage\.url must be") as caught:
         open_database(url, tmp_path)

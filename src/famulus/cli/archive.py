@@ -17,6 +17,7 @@ from typing import IO, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
+from famulus.cli.replacing import REPLACED, STAGING
 from famulus.core.errors import FamulusError
 
 HEADER = "famulus-backup.json"
@@ -28,6 +29,9 @@ FORMAT = 1
 _CHUNK_BYTES = 1 << 20
 # Headers and checksums of a million files.
 _MOST_JSON_BYTES = 1 << 28
+
+# What says that a process runs, and what a restore leaves; both would be wrong anywhere else.
+_PASSING = ("gateway.json", "gateway.tmp", STAGING)
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -158,8 +162,15 @@ def members(path: Path) -> "Iterator[tuple[tarfile.TarInfo, _Whole | None]]":
                 yield member, _Whole(path, stream) if stream else None
     except (tarfile.TarError, ValueError, LookupError, OverflowError) as error:
         raise damaged(path, str(error)) from None
+    except MemoryError:
+        raise damaged(path, "one of its headers is too large") from None
     except OSError as error:
         raise FamulusError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def is_passing(name: str) -> bool:
+    """Whether something that stands in a home is never in a backup."""
+    return name in _PASSING or name.startswith(REPLACED)
 
 
 def damaged(path: Path, what: str) -> FamulusError:
@@ -178,6 +189,7 @@ def _is_safe(member: tarfile.TarInfo) -> bool:
         and len(parts) > 1
         and parts[0] == HOME.rstrip("/")
         and not {"", ".", ".."} & set(parts)
+        and not is_passing(parts[1])
         and "\0" not in member.name
     )
 

@@ -18,14 +18,14 @@ from famulus import __version__
 from famulus.cli import archive
 from famulus.cli.archive import Header, Progress, Writer
 from famulus.cli.options import Options, as_json, common
-from famulus.cli.replacing import REPLACED, STAGING, sync_folder
+from famulus.cli.replacing import sync_folder
 from famulus.core.errors import FamulusError, StoreError
 from famulus.store.opening import sqlite_path
 from famulus.store.sqlite_file import connect, told, version
 
 SECRETS = (".env", ".secret_key")
-# What says that a process runs; it would be wrong anywhere else.
-_RUNNING = ("gateway.json", "gateway.tmp")
+# How SQLite and Famulus call what lies beside a database.
+_BESIDE = ("", "-wal", "-shm", "-journal", ".lock", ".restoring")
 
 
 class Entry(NamedTuple):
@@ -53,7 +53,9 @@ def command(
     options: Options, *, file: Path, without_secrets: bool, force: bool, as_json: bool
 ) -> None:
     """Save the database, the workspace and the configuration in FILE, also while Famulus runs."""
-    if file.is_dir() or (file.exists() and not force):
+    if file.exists() and not file.is_file():
+        raise FamulusError(f"{file} is a folder or a device. Name a file.")
+    if file.exists() and not force:
         raise FamulusError(f"{file} is there already. Name another file, or add --force.")
     database = sqlite_path(options.load().config.storage.url, options.home)
     if database is None:
@@ -210,11 +212,15 @@ def _entries(home: Path, database: Path, notes: list[Note], *, secrets: bool) ->
         except OSError as error:
             notes.append(Note(str(folder.relative_to(home)), _why(error)))
             continue
+        top = folder == home
+        # Its path may lead through a link, or through `..`.
+        beside = database.parent.is_dir() and folder.samefile(database.parent)
         for entry in found:
             path = Path(entry.path)
             name = path.relative_to(home).as_posix()
-            top = folder == home
-            if (top and _is_ours(entry.name, secrets=secrets)) or _is_database(path, database):
+            if top and (archive.is_passing(entry.name) or (entry.name in SECRETS and not secrets)):
+                continue
+            if beside and _is_database(entry.name, database.name):
                 continue
             try:
                 # In the home itself a link is the owner's way to keep a part of it elsewhere.
@@ -235,19 +241,9 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_ours(name: str, *, secrets: bool) -> bool:
-    """Whether something of the home is not for a backup."""
-    return (
-        name in _RUNNING
-        or name == STAGING
-        or name.startswith(REPLACED)
-        or (name in SECRETS and not secrets)
-    )
-
-
-def _is_database(path: Path, database: Path) -> bool:
+def _is_database(name: str, database: str) -> bool:
     """The database itself is copied another way, and its lock and snapshots are not for others."""
-    return path.parent == database.parent and path.name.startswith(database.name)
+    return name in {database + end for end in _BESIDE} or name.startswith(f"{database}.before-")
 
 
 def _add(writer: Writer, entry: Entry, notes: list[Note], progress: Progress) -> None:

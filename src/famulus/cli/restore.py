@@ -1,9 +1,10 @@
 """`famulus restore FILE`: what a backup holds, in the place of what is there."""
 
 import os
+import sqlite3
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -15,17 +16,19 @@ from famulus.cli.archive import Checked, Measured
 from famulus.cli.backup import bar
 from famulus.cli.conversation import running_gateway
 from famulus.cli.options import Options, as_json, common
-from famulus.cli.replacing import REPLACED, Move, replace, staging, undoing
+from famulus.cli.replacing import REPLACED, Move, replace, staging, undoing, why
 from famulus.core.errors import ConfigError, FamulusError
 from famulus.core.loading import FILE_NAME, load
 from famulus.store.lock import hold
 from famulus.store.migrations import NEWEST
 from famulus.store.opening import sqlite_path
+from famulus.store.sqlite_file import connect, version
 
 # What a home consists of. The rest of it is only replaced where the backup has it too.
 _HOME = (FILE_NAME, "workspace", "agents", "prompts")
 _SECRETS = (".env", ".secret_key")
 _CHUNK_BYTES = 1 << 20
+_SQLITE = b"SQLite format 3\0"
 
 
 @click.command()
@@ -37,6 +40,8 @@ def command(options: Options, *, file: Path, as_json: bool) -> None:
     that folder as FILE brings it back again.
     """
     home = options.home
+    if not (file.is_file() or file.is_dir()):
+        raise FamulusError(f"{file} is neither a file nor a folder. Name a backup.")
     if gateway := running_gateway(home):
         raise FamulusError(
             f"The gateway runs (process {gateway.pid}). Stop it, then restore; nothing was changed."
@@ -46,7 +51,7 @@ def command(options: Options, *, file: Path, as_json: bool) -> None:
         if file.is_dir():
             kept = file.absolute()
             with staging(home), _nobody_else(options, []):
-                replace(home, undoing(kept, aside), aside)
+                replace(home, undoing(home, kept, aside), aside)
             files, made = 0, ""
         else:
             with bar("checking", file.stat().st_size, shown=not as_json) as progress:
@@ -94,6 +99,7 @@ def _restore(options: Options, file: Path, checked: Checked, aside: Path, *, sho
                     continue
                 if source is None:
                     place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    place.chmod(member.mode & 0o777 | 0o700)
                     continue
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -119,6 +125,7 @@ def _restore(options: Options, file: Path, checked: Checked, aside: Path, *, sho
                     " FAMULUS_STORAGE__URL, or bring that one back with pg_restore. Nothing was"
                     " changed."
                 )
+            _check_database(file, folder / archive.DATABASE, checked.header.schema)
             moves += _database_moves(folder / archive.DATABASE, database)
         moves = [move._replace(aside=_aside(move.target, home, aside)) for move in moves]
         with _nobody_else(options, [database] if database else []):
@@ -145,8 +152,27 @@ def _database(options: Options, new: Path) -> Path | None:
     return sqlite_path(url, options.home)
 
 
+def _check_database(file: Path, copy: Path, schema: int) -> None:
+    try:
+        with closing(connect(copy, read_only=True)) as connection:
+            found = version(connection)
+    except sqlite3.Error as error:
+        raise archive.damaged(file, f"its database cannot be read: {error}") from None
+    if found != schema:
+        raise archive.damaged(file, f"its database has the schema {found}, not {schema}")
+
+
 def _database_moves(copy: Path, database: Path) -> list[Move]:
     """The log goes with its database: beside another one it would spoil it."""
+    if database.exists() and not database.with_name(f"{database.name}.lock").exists():
+        # No Famulus ever opened it, so it may be anything that the backup's configuration names.
+        with database.open("rb") as stream:
+            beginning = stream.read(len(_SQLITE))
+        if beginning not in (b"", _SQLITE):
+            raise FamulusError(
+                f"The storage.url of the backup names {database}, which is no database. Move it"
+                " away, or set FAMULUS_STORAGE__URL. Nothing was changed."
+            )
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if copy.stat().st_dev != database.parent.stat().st_dev:
         ready = database.with_name(f"{database.name}.restoring")
@@ -192,8 +218,6 @@ def _explained(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).rstrip(".")
-        about = f" ({error.filename})" if error.filename else ""
         raise FamulusError(
-            f"Nothing was restored in {home}: {reason}{about}. What was there is still there."
+            f"Nothing was restored in {home}: {why(error)}. What was there is still there."
         ) from None

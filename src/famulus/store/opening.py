@@ -40,7 +40,7 @@ def open_database(
 def sqlite_path(url: str, home: Path) -> Path | None:
     """The file of an SQLite URL; None for PostgreSQL. Raises `ConfigError`."""
     scheme, _, rest = url.partition("://")
-    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/" and "\0" not in rest:
         return home / Path(rest[1:]).expanduser()
     if scheme in ("postgresql", "postgres"):
         return None
