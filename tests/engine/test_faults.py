@@ -211,6 +211,30 @@ async def test_a_message_that_is_stored_and_driven_by_nobody_is_driven_when_it_c
     assert runner.ran == ["one"]
 
 
+async def test_a_message_that_comes_again_from_another_conversation_waits_in_its_own_lane(
+    empty, serve
+) -> None:
+    door = Door()
+
+    async def body(turn):
+        await door()
+        return turn.inbound.text
+
+    runner = Script(body)
+    async with serve(await empty(), runner, while_busy="queue") as running:
+        zero = await running.engine.accept(message("zero"), session=SESSION)
+        await soon(door.reached.wait())
+        insert = journal.accept(message("one"), lane=SESSION, session=SESSION, now=1.0)
+        await running.database.transaction([insert])
+        again = await running.engine.accept(message("one"), session="test:main:2")
+        await until(lambda: running.engine._lanes.depth(SESSION) == 1)
+        assert runner.ran == ["zero"]
+        door.open.set()
+        for turn in (zero, again):
+            await soon(running.engine.answer(turn.turn_id))
+    assert runner.ran == ["zero", "one"]
+
+
 async def test_an_open_turn_that_nobody_drives_is_found(empty, serve, monkeypatch) -> None:
     monkeypatch.setattr("famulus.engine.embedded._SWEEP_SECONDS", 0.01)
     door = Door()

@@ -125,8 +125,10 @@ class Embedded:
                     del self._arriving[lane]
             for each in self._storing.pop(inbound.turn_id):
                 tell(each, outcome)
-            if free and not entry:
+            # One that came before may stand in another lane, as its chat has gone on since.
+            if free and not (entry and entry.lane == lane):
                 self._release(free)
+                free = None
         if entry and free:
             await self._drive(free, entry, started=fresh)
         elif entry:
