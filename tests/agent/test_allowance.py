@@ -1,5 +1,8 @@
 """Limits on what one turn may use."""
 
+import re
+import tomllib
+
 import msgspec
 import pytest
 
@@ -98,6 +101,15 @@ async def test_a_limit_on_cost_does_not_let_a_model_go_on_whose_cost_nobody_know
         answer = await talking.say("go")
     assert len(model.requests) == 1
     assert "what scripted costs is not known" in answer.text
+
+
+async def test_the_price_that_is_asked_for_can_be_written_as_it_is_shown(talk):
+    card = msgspec.structs.replace(CARD, name="acme/big.model", id="big.model:free")
+    model = Scripted([ToolCall("1", "echo", "{}"), "never"], card=card)
+    async with talk(model, tools=[echo], turn_cost_usd=1.0) as talking:
+        answer = await talking.say("go")
+    shown = re.search(r"such as (.+ = \{.+\}),", answer.text)[1]
+    assert tomllib.loads(shown) == {"big.model:free": {"input": 3.0, "output": 15.0}}
 
 
 async def test_a_limit_on_cost_lets_a_model_of_this_machine_go_on(talk):

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from itertools import repeat
@@ -212,6 +213,35 @@ async def test_what_nobody_sees_of_an_endless_answer_counts_too(
     assert isinstance(done, Done)
     assert done.reason == "length"
     assert not any(isinstance(part, ToolCall) for part in done.parts)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_others_have_their_turn_while_a_vendor_sends_thousands_of_pieces_at_once(
+    wire: str, session: aiohttp.ClientSession
+) -> None:
+    tiny = json.loads(json.dumps(TEXT[wire]).replace(PIECE, "x"))
+
+    def body() -> Iterator[bytes]:
+        yield from (event(wire, each) for each in (*OPENING[wire], *tiny[:-1]))
+        yield event(wire, tiny[-1]) * 5000
+
+    turns = 0
+    between: Counter[int] = Counter()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with serving(body, head(wire)) as server:
+        waiting = asyncio.ensure_future(others())
+        with suppress(ModelUnavailable):  # nobody ends this answer
+            async for _ in model(wire, server.url, session).stream(ask("Hello")):
+                between[turns] += 1
+        waiting.cancel()
+    assert between.total() > 1000
+    assert max(between.values()) <= 200
 
 
 def calls(wire: str) -> Iterator[bytes]:

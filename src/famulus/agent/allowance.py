@@ -4,11 +4,13 @@ from famulus.core.errors import OverLimit
 from famulus.core.main_agent import Agent as Settings
 from famulus.core.messages import Usage
 from famulus.core.protocols import ModelCard
+from famulus.core.toml import key
 
 _LEAST_ANSWER_TOKENS = 64
 _UNKNOWN = (
     "A turn may cost ${most:g} (agent.turn_cost_usd), and what {model} costs is not known. Write "
-    "models.{model}.price, or set agent.turn_cost_usd to 0."
+    "under [cost.prices] its price per million tokens, such as {key} = {{ input = 3.0, "
+    "output = 15.0 }}, or set agent.turn_cost_usd to 0."
 )
 
 
@@ -51,7 +53,7 @@ class Allowance:
         """The output tokens that the rest of the money is for; 0 where they are not priced."""
         price = card.price.at(input_tokens) if card.price else None
         if price is None and _tokens(last) and not last.cost_usd:
-            raise OverLimit(_UNKNOWN.format(most=self._cost, model=card.name))
+            raise OverLimit(_UNKNOWN.format(most=self._cost, model=card.id, key=key(card.id)))
         least = _LEAST_ANSWER_TOKENS if price else 0
         cost = (
             price.usd(Usage(input_tokens=input_tokens, output_tokens=least))

@@ -22,6 +22,7 @@ _LARGEST_ANSWER = 4 * 1024 * 1024
 _LARGE_BODY = 256 * 1024
 _DRAIN_SECONDS = 0.25
 _MOST_IN_VAIN = 4 * 1024 * 1024
+_MOST_AT_ONCE = 64
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -206,8 +207,10 @@ class Endpoint:
         cut = self._cut()
         in_vain = size = 0
         async for block in response.content.iter_any():
-            for data in cut.feed(block):
+            for number, data in enumerate(cut.feed(block), start=1):
                 yield data
+                if number % _MOST_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # a block may hold thousands, and everybody waits
             in_vain = 0 if reading.size > size else in_vain + len(block)
             size = reading.size
             if in_vain > _MOST_IN_VAIN:
