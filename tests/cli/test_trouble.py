@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -83,6 +84,18 @@ def test_a_full_disk(famulus, size):
     code, out, errors = famulus("ask", "2+2", before=before)
     assert (code, out) == (1, "")
     assert "space" in errors
+    assert one_line(errors)
+
+
+def test_a_disk_without_room_for_a_byte_is_named(famulus, small_disk):
+    home = small_disk("1m")
+    assert famulus("--home", home, "ask", "2+2")[0] == 0
+    with (home / "fill").open("wb", buffering=0) as fill, suppress(OSError):
+        while True:
+            fill.write(bytes(4096))
+    code, out, errors = famulus("--home", home, "ask", "2+2")
+    assert (code, out) == (1, "")
+    assert f"{home}/famulus.db.lock cannot be used: no space is left" in errors
     assert one_line(errors)
 
 

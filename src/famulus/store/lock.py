@@ -38,7 +38,10 @@ def hold(database: Path, *, wait_seconds: float = 0.0) -> "Iterator[Held]":
         _lock(descriptor, database, time.monotonic() + wait_seconds)
         held = Held(unclean=os.fstat(descriptor).st_size > 0)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        try:
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         try:
             yield held
         finally:
