@@ -194,3 +194,20 @@ async def test_turns_with_ids_of_an_older_form_are_answered(make):
             answer = await running.engine.answer(turn)
             assert (answer.text, answer.turn_id) == ("one + two", first)
     assert [each.id for each in running.sent] == [first]
+
+
+async def test_a_message_that_an_older_version_stored_is_not_answered_again(make):
+    script = Script()
+    async with make(script) as running:
+        stored = message("go", id="x:1")
+        first = await running.engine.accept(stored, session="test:main:1")
+        await running.engine.answer(first.turn_id)
+        await running.database.execute("update turn set id = :old", old=stored.plain_id)
+        again = await running.engine.accept(stored, session="test:main:1")
+        assert (again.turn_id, again.duplicate) == (stored.plain_id, True)
+        other = message("go on", id="1", chat="main:x")
+        assert other.plain_id == stored.plain_id
+        accepted = await running.engine.accept(other, session="test:main:x:1")
+        assert not accepted.duplicate
+        await running.engine.answer(accepted.turn_id)
+        assert script.ran == ["go", "go on"]

@@ -211,12 +211,17 @@ class Inbound(Struct, frozen=True, kw_only=True):
     @property
     def turn_id(self) -> str:
         """The same for the same message, and for no other."""
-        # Telegram numbers messages per chat, so the chat belongs to the identity.
-        plain = f"{self.channel}:{self.account}:{self.chat_id}:{self.message_id}"
+        plain = self.plain_id
         if plain.count(":") == 3 and "%" not in plain and "#" not in plain:
             return plain
         names = (self.channel, self.account, self.chat_id, self.message_id)
         return ":".join(_escaped(name) for name in names)
+
+    @property
+    def plain_id(self) -> str:
+        """What `turn_id` was before it was escaped, which another message can have too."""
+        # Telegram numbers messages per chat, so the chat belongs to the identity.
+        return f"{self.channel}:{self.account}:{self.chat_id}:{self.message_id}"
 
     @property
     def text(self) -> str:

@@ -71,9 +71,13 @@ class Embedded:
     # ------------------------------------------------------------ the way in
 
     async def accept(self, inbound: Inbound, *, session: str, lane: str = "") -> Accepted:
+        known = await journal.known_plainly(self._database, inbound)
         if self._draining:
             raise _shutting_down()
         lane = lane or session
+        if known:
+            place = await journal.place(self._database, known)
+            return Accepted(known, place.session if place else session, duplicate=True)
         turn = inbound.turn_id
         stored: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         if (others := self._storing.get(turn)) is not None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from famulus.core.errors import Gone
-from famulus.core.messages import File, Image, Inbound
+from famulus.core.messages import File, Image, Inbound, SessionKey
 from famulus.store.database import Database, Row, Statement, statement
 
 # A journal that another format wrote is not replayed (see `Embedded`).
@@ -352,6 +352,17 @@ async def place(database: Database, turn: str) -> Place | None:
         return None
     (row,) = rows
     return Place(row["session"], row["id"], row["status"], row["answer"])
+
+
+async def known_plainly(database: Database, inbound: Inbound) -> str:
+    """The id under which a version that escaped nothing stored this very message, or nothing."""
+    plain = inbound.plain_id
+    if plain == inbound.turn_id:
+        return ""
+    rows = await database.fetch("select session from turn where id = :turn", turn=plain)
+    # It may be a message of another chat. One that is deleted does not tell its chat any more.
+    chats = [SessionKey.find(row["session"]).chat_id if row["session"] else "" for row in rows]
+    return plain if chats in ([inbound.chat_id], [""]) else ""
 
 
 async def forgotten(database: Database, turn: str) -> bool:
