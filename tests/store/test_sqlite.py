@@ -116,6 +116,21 @@ async def test_another_process_reads_while_we_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_sweep_leaves_no_other_program_alone_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "famulus.db"
+    # The last one that closes a database removes its log.
+    look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('select 1 from timer')"
+    async with SQLite(path) as database:
+        await database.sweep()
+        await database.transaction([timer("before")], durable=True)
+        command = [sys.executable, "-c", f"{look}; c.close()", str(path)]
+        await asyncio.to_thread(subprocess.run, command, check=True, timeout=60)
+        await database.transaction([timer("after")], durable=True)
+    async with SQLite(path) as database:
+        assert await timers(database) == ["after", "before"]
+
+
+@pytest.mark.anyio
 async def test_two_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "famulus.db"
     async with SQLite(path) as one, SQLite(path) as other:

@@ -31,8 +31,9 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             " Create it, or correct storage.url."
         )
     try:
-        if not read_only:
-            # SQLite gives the mode of the file to its -wal and -shm as well.
+        if not (read_only or path.exists()):
+            # SQLite gives the mode of the file to its -wal and -shm as well. One that is there may
+            # be in use by this process, which would lose its locks when any descriptor is closed.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
