@@ -116,3 +116,10 @@ def test_a_linked_file_of_a_prompt_pack_is_read(tmp_path):
 def test_words_of_the_configuration_take_the_place_of_the_base_prompt(tmp_path):
     made = Prompt(name="Jeeves", workspace=tmp_path, folder=None, base="You are {name}, a butler.")
     assert made.system("web") == "You are Jeeves, a butler."
+
+
+def test_blank_words_of_the_configuration_leave_the_base_prompt_as_it_is(tmp_path):
+    made = Prompt(name="Jeeves", workspace=tmp_path, folder=None, base=" \n")
+    assert made.system("web") == Prompt(name="Jeeves", workspace=tmp_path, folder=None).system(
+        "web"
+    )

@@ -86,8 +86,10 @@ class Contained(Plain):
         self.network = network
 
 
-async def test_a_shell_with_network_says_so_and_its_output_is_from_outside(workspace):
-    settings = shell.Settings(network="host")
+@pytest.mark.parametrize("written", ["host", "none"])
+async def test_a_shell_with_network_says_so_and_its_output_is_from_outside(workspace, written):
+    """Without walls there is a network whatever is written."""
+    settings = shell.Settings(network=written)
     tool = shell.build(settings, services(sandbox=Contained(network=True)))
     assert Effect.NETWORK in tool.effects
     assert "No network" not in tool.description

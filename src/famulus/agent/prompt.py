@@ -37,7 +37,7 @@ class Prompt:
         self._folder = folder
         self._cache: dict[str, tuple[list[tuple[int, int] | None], str]] = {}
         if folder is None:
-            self._base = base or packaged("base.md")
+            self._base = base if base.strip() else packaged("base.md")
             return
         self._base = _required(folder / "base.md")
         for place in ("policies", "channels"):

@@ -87,7 +87,7 @@ def build(settings: Settings, services: Services) -> Tool:
         except SandboxUnavailable as error:
             raise ToolError(str(error)) from error
         # The command may have read what others sent, and nobody can tell from its output.
-        outside = settings.network == "host" or holds_uploads(context.workspace)
+        outside = sandbox.network or holds_uploads(context.workspace)
         origin = Origin.OUTSIDE if outside else Origin.TOOL
         text = await asyncio.to_thread(
             shortened,
