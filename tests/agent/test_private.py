@@ -169,6 +169,7 @@ async def the_local_model_fails(house):
     async with house.running() as line:
         reply = await line.ask(SECRET)
         assert reply.failed
+        assert "A rule keeps this message on this machine, so no other model" in reply.content
         house.check()
         house.here.fail(*[Fault(status=500)] * 3)
         await house.say(line, "explain the moon")
@@ -289,6 +290,24 @@ async def tools_are_used_on_the_way(house):
         await house.say(line, SECRET)
         await line.ask("/model other")
         await house.say(line, "explain the moon")
+
+
+async def a_tool_says_more_than_fits(house):
+    diary = house.home / "workspace" / "diary.md"
+    diary.parent.mkdir()
+    diary.write_text(f"I think of {SAID}. " * 5000)
+    house.here.say(Answer(calls=(Call("read_file", '{"path": "diary.md"}'),)))
+    house.router += '\nlocal_tools = ["read_*"]'
+    house.small = "context_tokens = 4096"
+    async with house.running() as line:
+        await house.say(line, SECRET)
+        result = str(house.here.journal[-1].body["messages"][-1])
+        assert "is not kept" in result
+        diary.unlink()
+        call = Call("find_in_files", '{"pattern": "think of", "path": ".outputs"}')
+        house.elsewhere.say(Answer(calls=(call,)))
+        await house.say(line, "explain my files")
+    assert not [*diary.parent.rglob("*.txt")]
 
 
 async def a_plain_question_is_answered_from_it(house):
@@ -474,6 +493,7 @@ WAYS = (
     it_is_spoken,
     a_recording_comes_with_it,
     tools_are_used_on_the_way,
+    a_tool_says_more_than_fits,
     a_plain_question_is_answered_from_it,
     the_conversation_is_condensed,
     it_is_condensed_on_demand,

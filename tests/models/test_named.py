@@ -120,7 +120,7 @@ def test_entry_says_what_the_model_is() -> None:
 
 @pytest.mark.parametrize(
     ("name", "local"),
-    [("ollama/llama3.2", True), ("ollama/gpt-oss:120b-cloud", False), ("openai/gpt-5.5", False)],
+    [("ollama/llama3.2", True), ("ollama/gpt-oss:120B-Cloud", False), ("openai/gpt-5.5", False)],
 )
 def test_local_means_that_nothing_leaves(name: str, local: bool) -> None:
     assert models().resolve(name).card.local is local

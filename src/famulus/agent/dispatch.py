@@ -57,8 +57,9 @@ class Repeats:
 
 
 class _Round:
-    """What the calls of one answer share. Each result has at most `most` characters. Only so many
-    run side by side; the commands of all turns share `commands`.
+    """What the calls of one answer share. Each result has at most `most` characters, and is
+    `private` if the answer is. Only so many run side by side; the commands of all turns share
+    `commands`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class _Round:
         self.turn = turn
         self.repeats = repeats
         self.most = most
+        self.private = turn.record[-1].private
         self._calls = asyncio.Semaphore(settings.parallel_calls)
         self._own_commands = asyncio.Semaphore(settings.parallel_commands)
         self._commands = commands
@@ -139,8 +141,7 @@ class Dispatch:
         except asyncio.CancelledError:
             found = [_result_of(task, call) for task, call in zip(tasks, run, strict=False)]
             lost = [failed(call, _LOST) for call in calls[len(found) :]]
-            private = turn.record[-1].private
-            turn.record.append(Message("tool", (*found, *lost), private))
+            turn.record.append(Message("tool", (*found, *lost), together.private))
             raise
         results = [task.result() for task in tasks]
         results += [failed(call, self._too_many(len(calls))) for call in surplus]
@@ -173,7 +174,7 @@ class Dispatch:
             result = await turn.step(
                 f"tool:{call.name}",
                 ToolResult,
-                lambda key: self._run(tool, turn, call, key, together.most),
+                lambda key: self._run(tool, together, call, key),
                 replay=tool.replay,
                 unknown=failed(call, UNKNOWN) if tool.replay is Replay.UNSAFE else None,
                 number=number,
@@ -181,7 +182,8 @@ class Dispatch:
         self._emit_finished(turn, call, result)
         return result
 
-    async def _run(self, tool: Tool, turn: Turn, call: ToolCall, key: str, most: int) -> ToolResult:
+    async def _run(self, tool: Tool, together: _Round, call: ToolCall, key: str) -> ToolResult:
+        turn = together.turn
         context = Context(
             session=turn.session,
             person=turn.person,
@@ -191,6 +193,7 @@ class Dispatch:
             workspace=self._workspace,
             clock=self._clock,
             timezone=person_zone(self._settings.timezone, turn.inbound.timezone),
+            private=together.private,
             emit=turn.emit,
         )
         limit = self._settings.tool_timeout
@@ -198,7 +201,7 @@ class Dispatch:
         try:
             async with clock:
                 answer = await tool.call(context, call.arguments)
-            parts = [await self._fit(part, key, most) for part in answer.parts]
+            parts = [await self._fit(part, key, together) for part in answer.parts]
         except ToolError as error:
             return failed(call, str(error))
         except TimeoutError as error:
@@ -214,13 +217,14 @@ class Dispatch:
         origin = Origin.OUTSIDE if outside else Origin.TOOL
         return ToolResult(call.id, call.name, tuple(parts), answer.ok, origin)
 
-    async def _fit(self, part: Text | Image, key: str, most: int) -> Text | Image:
+    async def _fit(self, part: Text | Image, key: str, together: _Round) -> Text | Image:
         """A long output is cut in the middle; the whole goes to a file that the model may read."""
-        if not isinstance(part, Text) or len(part.text) <= most:
+        if not isinstance(part, Text) or len(part.text) <= together.most:
             return part
         text = await asyncio.to_thread(
-            shortened, self._workspace, key, part.text, part.origin, most
-        )
+            shortened, self._workspace, key, part.text, part.origin, together.most,
+            private=together.private,
+        )  # fmt: skip
         return Text(text, part.origin)
 
     def _emit_started(self, turn: Turn, call: ToolCall) -> None:

@@ -258,7 +258,8 @@ class Replay(StrEnum):
 class Context(Struct, frozen=True, kw_only=True):
     """Where a tool call happens. Cancelling the task that runs the call cancels the call, and a
     tool leaves no process behind. `key` is the same when the same call is run again. `timezone` is
-    the person's, empty for this machine's.
+    the person's, empty for this machine's. What comes of a `private` call is for local models
+    alone, so no more of it is left in the workspace than the call asks for.
     """
 
     session: str
@@ -269,6 +270,7 @@ class Context(Struct, frozen=True, kw_only=True):
     workspace: Path
     clock: Clock
     timezone: str = ""
+    private: bool = False
     emit: Callable[[Event], None] = lambda event: None
 
 

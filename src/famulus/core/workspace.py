@@ -254,11 +254,16 @@ def _remove(root: Path, folder: str, doomed: Callable[[str], bool]) -> None:
             os.fsync(opened)
 
 
-def shortened(root: Path, key: str, text: str, origin: Origin, limit: int) -> str:
-    """`text` cut to about `limit` characters, keeping both ends; the whole goes to a file."""
+def shortened(
+    root: Path, key: str, text: str, origin: Origin, limit: int, *, private: bool = False
+) -> str:
+    """`text` cut to about `limit` characters, keeping both ends; the whole goes to a file, unless
+    it is `private`: any model may read there.
+    """
     if len(text) <= limit:
         return text
-    note = f"\n[… {len(text):,} characters in all, kept in {spill(root, key, text, origin)} …]\n"
+    kept = "the rest is not kept" if private else f"kept in {spill(root, key, text, origin)}"
+    note = f"\n[… {len(text):,} characters in all, {kept} …]\n"
     room = max(limit - len(note), 0)
     tail = room // 4
     return text[: room - tail] + note + text[len(text) - tail :]

@@ -92,6 +92,7 @@ def build(settings: Settings, services: Services) -> Tool:
         text = await asyncio.to_thread(
             shortened,
             context.workspace, context.key, finished.output, origin, services.tool_output - 100,
+            private=context.private,
         )  # fmt: skip
         ending = _ending(finished, settings)
         told = "\n".join(piece for piece in (text.rstrip("\n"), ending) if piece)

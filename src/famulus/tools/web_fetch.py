@@ -56,6 +56,7 @@ def build(settings: Settings, services: Services) -> Tool:
         body = await asyncio.to_thread(
             shortened,
             context.workspace, context.key, text, Origin.OUTSIDE, services.tool_output - len(head),
+            private=context.private,
         )  # fmt: skip
         return ToolAnswer((Text(head + body, Origin.OUTSIDE),), ok)
 
