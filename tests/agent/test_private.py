@@ -251,6 +251,16 @@ async def the_word_is_the_name_of_a_picture(house):
     await a_file_is_asked_about(house, f"#private {SAID}.png", PNG)
 
 
+async def its_letters_have_another_form(house):
+    house.rules = RULE.replace("#private", "#gehälter")
+    async with house.running() as line:
+        for text in (f"#geha\u0308lter {SAID}", f"\uff03gehälter {SAID}"):
+            reply = await house.say(line, text)
+            assert reply.model == "llama3.2"
+        await house.say(line, "explain the moon")
+    await a_file_is_asked_about(house, f"#geha\u0308lter {SAID}.png", PNG)
+
+
 async def a_file_is_asked_about(house, name, content):
     async with house.running() as line:
         house.here.say(Answer(text=(ANSWERED,)))
@@ -490,6 +500,7 @@ WAYS = (
     the_word_stands_far_down_in_a_file,
     the_word_stands_in_a_file_of_another_encoding,
     the_word_is_the_name_of_a_picture,
+    its_letters_have_another_form,
     it_is_spoken,
     a_recording_comes_with_it,
     tools_are_used_on_the_way,

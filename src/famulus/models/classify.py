@@ -6,6 +6,7 @@ A message is `simple` only on positive evidence that outweighs all other evidenc
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
@@ -108,9 +109,20 @@ def compiled(own: Iterable[Rule] = (), *, bold: bool = False) -> Rules:
 
 
 def keeps_local(own: Iterable[Rule]) -> Callable[[str], bool] | None:
-    """Whether a `local` rule matches anywhere in a text, however long it is; None without one."""
+    """Whether a `local` rule matches anywhere in a text, however long it is; None without one.
+
+    Letters count in the form in which they are written, and in their plain form: an ä may come as
+    an a with two dots behind it, a # as the wide one of Chinese and Japanese keyboards.
+    """
     local = [_own(number, rule).found for number, rule in enumerate(own) if rule.class_ == "local"]
-    return (lambda text: any(found(text) for found in local)) if local else None
+    if not local:
+        return None
+
+    def keeps(text: str) -> bool:
+        forms = (text,) if text.isascii() else (text, unicodedata.normalize("NFKC", text))
+        return any(found(form) for form in forms for found in local)
+
+    return keeps
 
 
 def classify(text: str, rules: Rules) -> Decision:

@@ -24,7 +24,9 @@ _THINKING = ("openrouter", "openai_responses")
 _INPUTS = ("text", "image")
 _SEND_PDF = ("anthropic", "openai", "openai_responses", "openrouter")
 _CONTEXT_TOKENS = 128_000
-_RUNS_ELSEWHERE = re.compile(r"[:-]cloud$", re.IGNORECASE)  # Ollama's names of models it only passes on to
+_RUNS_ELSEWHERE = re.compile(
+    r"[:-]cloud$", re.IGNORECASE
+)  # Ollama's names of models it only passes on to
 
 
 class Names:
