@@ -213,6 +213,7 @@ async def _build(
             clock=clock,
             commands=asyncio.Semaphore(shell_settings.at_once),
             output_characters=config.limits.tool_output,
+            local_tools=config.router.local_tools,
         ),
         media=media,
         model=lambda name: models.named(name) if name else main,

@@ -586,6 +586,25 @@ async def test_in_a_private_turn_no_tool_runs_that_the_owner_did_not_write_down(
     house.check()
 
 
+async def test_a_local_model_writes_nothing_down_of_what_it_was_shown_before(house):
+    arguments = f'{{"path": "diary.md", "content": "{SAID}"}}'
+    async with house.running() as line:
+        await line.ask("/model small")
+        house.here.say(Answer(calls=(Call("write_file", '{"path": "a.md", "content": "a"}'),)))
+        await house.say(line, "write it down")
+        assert (house.home / "workspace" / "a.md").exists(), "nothing was private yet"
+        house.here.forget()
+        await house.say(line, SECRET)
+        house.here.say(
+            Answer(calls=(Call("write_file", arguments), Call("list_files", id="call_2")))
+        )
+        await house.say(line, "and what did I say? Write it down.")
+        written, listed = (each["content"] for each in house.here.journal[-1].body["messages"][-2:])
+        assert "router.local_tools" in written
+        assert "a.md" in listed
+        assert not (house.home / "workspace" / "diary.md").exists()
+
+
 async def test_a_private_message_too_long_for_the_local_model_costs_the_other_nothing(house):
     house.agent = 'model = "cloud"\nhistory_tokens = 100_000'
     async with house.running() as line:

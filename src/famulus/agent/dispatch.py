@@ -27,6 +27,11 @@ UNKNOWN = (
     "The outcome is unknown: the program was interrupted while this ran. It may or may not have "
     "taken effect. Check before you repeat it, and tell the user."
 )
+_PRIVATE = (
+    "Not run: what this conversation keeps on this machine could be read by any model in what "
+    "{name} leaves behind. Tell the user that router.local_tools can allow it."
+)
+_LEAVES = {Effect.WRITES, Effect.EXECUTES, Effect.REMEMBERS}
 _LOST = "The turn ended before the outcome was noted."
 _SUMMARY_CHARACTERS = 300
 _LEAST_CHARACTERS = 200
@@ -91,7 +96,8 @@ class _Round:
 class Dispatch:
     """The tools of an agent. Models are shown those that fit into `settings.tools_budget`, the
     first ones first, and told how to find the others. `commands` bounds the commands that run at
-    the same time in the whole process.
+    the same time in the whole process. Of the tools that leave something behind, only those that
+    match `local_tools` are run for a model that was shown something private.
     """
 
     def __init__(
@@ -103,6 +109,7 @@ class Dispatch:
         clock: Clock,
         commands: asyncio.Semaphore,
         output_characters: int,
+        local_tools: Sequence[str] = ("*",),
     ) -> None:
         tools = list(tools)
         shown, deferred = split(tools, settings.tools_budget)
@@ -113,6 +120,7 @@ class Dispatch:
         self._tools = {tool.name: tool for tool in sorted(tools, key=lambda each: each.name)}
         self._settings = settings
         self._commands = commands
+        self._local_tools = tuple(local_tools)
         self._workspace = workspace
         self._clock = clock
         self._most = output_characters
@@ -168,6 +176,9 @@ class Dispatch:
         if tool is None:
             known = ", ".join(each.name for each in self.specs) or "none"
             return failed(call, f"There is no tool {call.name!r}. There are: {known}.")
+        leaves = not _LEAVES.isdisjoint(tool.effects)
+        if together.private and leaves and not matching([tool], self._local_tools, ()):
+            return failed(call, _PRIVATE.format(name=call.name))
         # Before the step, so that what only waits is not taken for begun after a crash.
         async with together.slot(tool):
             self._emit_started(turn, call)
