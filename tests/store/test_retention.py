@@ -1,12 +1,13 @@
 """What leaves the database by age and with its conversation, on both drivers."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from famulus.core.clock import Clock
 from famulus.core.config import Storage
-from famulus.core.errors import Conflict
+from famulus.core.errors import Conflict, StoreUnavailable
 from famulus.core.messages import File, Inbound, Message, Origin, Outbound, SessionKey, Text
 from famulus.core.workspace import spill
 from famulus.engine import journal, outbox
@@ -272,3 +273,25 @@ async def test_the_step_of_the_schema_finds_the_files_that_messages_refer_to(tmp
         await database.transaction([statement("delete from message")])
         await database.sweep()
         assert [row["n"] for row in await database.fetch("select n from sweep")] == [0]
+
+
+async def test_what_cannot_be_overwritten_now_is_tried_again_soon(tmp_path, monkeypatch):
+    class Read(SQLite):
+        """Another program reads it the first three times."""
+
+        times = 0
+
+        async def sweep(self):
+            self.times += 1
+            if self.times <= 3:
+                raise StoreUnavailable("Another program reads it.")
+            done.set()
+
+    monkeypatch.setattr("famulus.engine.retention._FIRST_SECONDS", 0.01)
+    done = asyncio.Event()
+    async with Read(tmp_path / "famulus.db") as database:
+        old = Retention(database, Storage(), clock=Clock(), workspace=tmp_path)
+        running = asyncio.create_task(old.run())
+        async with asyncio.timeout(30):
+            await done.wait()
+        running.cancel()

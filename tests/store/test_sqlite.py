@@ -131,6 +131,24 @@ async def test_sweep_leaves_no_other_program_alone_with_the_file(tmp_path: Path)
 
 
 @pytest.mark.anyio
+async def test_sweep_says_that_a_reader_keeps_it_from_emptying_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("famulus.store.sqlite_file._BUSY_SECONDS", 0.1)
+    path = tmp_path / "famulus.db"
+    async with SQLite(path) as database:
+        await database.transaction([timer("kanarienvogel")])
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("begin")
+            reader.execute("select * from timer").fetchall()
+            await database.execute("delete from timer")
+            with pytest.raises(StoreUnavailable, match="stands in its log still"):
+                await database.sweep()
+        await database.sweep()
+        assert not any(b"kanarienvogel" in each.read_bytes() for each in tmp_path.iterdir())
+
+
+@pytest.mark.anyio
 async def test_two_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "famulus.db"
     async with SQLite(path) as one, SQLite(path) as other:

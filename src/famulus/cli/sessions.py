@@ -12,7 +12,7 @@ import msgspec
 from famulus.cli.conversation import running_gateway
 from famulus.cli.options import Options, as_json, common, common_options
 from famulus.core.clock import Clock
-from famulus.core.errors import FamulusError, Invalid
+from famulus.core.errors import FamulusError, Invalid, StoreUnavailable
 from famulus.core.messages import SessionKey
 from famulus.core.zones import minute, person_zone
 from famulus.gateway.erasure import Erasure
@@ -154,7 +154,10 @@ def delete(options: Options, *, session: str) -> None:
             clock=Clock(),
         )
         await erasure.delete(SessionKey.parse(key))
-        await kept.database.sweep()
+        try:
+            await kept.database.sweep()
+        except StoreUnavailable as error:
+            click.echo(f"{error} The gateway overwrites it when it runs.", err=True)
         return key
 
     from famulus.configured import workspace_of  # noqa: PLC0415 - it imports many rooms

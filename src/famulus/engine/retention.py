@@ -143,7 +143,8 @@ class Retention:
                     await self.prune()
                 await self._database.sweep()
             except StoreError as error:
-                log.warning("old rows were not deleted error=%s", error)
+                wait = _FIRST_SECONDS
+                log.warning("what is old or deleted is not overwritten yet error=%s", error)
 
     async def prune(self) -> Pruned:
         """Delete all that is old by now."""

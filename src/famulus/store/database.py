@@ -106,7 +106,9 @@ class Database(Protocol):
         """
 
     async def sweep(self) -> None:
-        """Overwrite what was deleted where it still stands in files, as far as the driver can."""
+        """Overwrite what was deleted where it still stands in files, as far as the driver can.
+        Raises `StoreUnavailable` while somebody keeps it from that.
+        """
 
     async def __aenter__(self) -> Self: ...
 

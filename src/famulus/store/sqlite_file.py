@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from famulus.core.errors import StoreDamaged, StoreError, StoreFull, StoreUnavailable
@@ -77,10 +77,18 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 def empty_log(path: Path) -> None:
     """Put all changes into the file itself, so that the log beside it holds nothing old.
 
-    Somebody who reads or writes at this moment makes it wait, and perhaps fail: the next time then.
+    Raises `StoreUnavailable` where somebody reads or writes for longer than it waits.
     """
-    with closing(connect(path)) as connection, suppress(sqlite3.OperationalError):
-        connection.execute("pragma wal_checkpoint(truncate)")
+    try:
+        with closing(connect(path)) as connection:
+            busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+    except sqlite3.Error as error:
+        raise told(error, path) from None
+    if busy:
+        raise StoreUnavailable(
+            f"Another program reads the database {path}, so what was deleted stands in its log"
+            " still."
+        )
 
 
 def version(connection: sqlite3.Connection) -> int:
