@@ -95,6 +95,9 @@ def test_damage_is_found_after_a_kill_and_said_where_people_look(program):
         with program.spawn("status", "--json") as status:
             told = json.loads(status.communicate(timeout=SECONDS)[0])
         assert "is damaged" in told["gateway"]["state"]
+        refused = program.say("do not keep this where it may be lost")
+        assert refused[0] == 503
+        assert "Your message was not stored: The database" in refused[1]["error"]
 
 
 def test_a_database_that_is_moved_away_takes_no_message_until_it_is_back(program):

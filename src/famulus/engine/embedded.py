@@ -79,6 +79,9 @@ class Embedded:
             place = await journal.place(self._database, known)
             return Accepted(known, place.session if place else session, duplicate=True)
         turn = inbound.turn_id
+        if trouble := self._database.trouble:
+            # Whatever is written to it now may be lost, and would be by a restore.
+            raise NotReady(f"Your message was not stored: {trouble}", retry_after_seconds=300)
         stored: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         if (others := self._storing.get(turn)) is not None:
             others.append(stored)
