@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from famulus.cli import main
+from famulus.cli import conversation, main
 from famulus.store import postgres, sqlite
 from famulus.store.database import Statement
 from famulus.store.postgres_wire import Connection
@@ -110,5 +110,7 @@ if __name__ == "__main__":
     )
     arm_sqlite(trap)
     arm_postgres(trap)
+    # How long a second program waits before it is refused: in tests nobody gives way.
+    conversation._FREE_SECONDS = 3.0
     sys.argv = ["famulus", *arguments]
     sys.exit(main())
