@@ -26,13 +26,13 @@ class Served:
     def __init__(self, pid, url, token):
         self.pid = pid
         self.url = url
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self.headers = {"Authorization": f"Bearer {token}"}
 
     def __call__(self, text):
         return self.post("/api/chat", json.dumps({"message": text}).encode())
 
     def post(self, path, body, **headers):
-        request = urllib.request.Request(self.url + path, body, self._headers | headers)
+        request = urllib.request.Request(self.url + path, body, self.headers | headers)
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
                 return answer.status, answer.headers
@@ -48,12 +48,12 @@ class Served:
 
 @pytest.fixture
 def serve(tmp_path):
-    """Starts it with more in its environment."""
+    """Starts it behind the words of another command, with more in its environment."""
     started = []
 
-    def start(**environment):
+    def start(*before, **environment):
         process = subprocess.Popen(
-            [sys.executable, "-m", "famulus", "serve"],
+            [*before, sys.executable, "-m", "famulus", "serve"],
             env={
                 "PATH": os.environ["PATH"],
                 "FAMULUS_HOME": str(tmp_path),
@@ -198,3 +198,18 @@ async def test_a_token_that_is_removed_in_another_process_reads_no_further(serve
         assert await asyncio.to_thread(famulus, "remove", "reader") == "removed reader"
         ended = await reader.receive()
         assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+
+
+@pytest.mark.anyio
+async def test_clients_are_as_many_as_there_are_files_for(serve):
+    gateway = serve("sh", "-c", 'ulimit -n 100; exec "$@"', "sh")
+    async with asyncio.timeout(SECONDS), aiohttp.ClientSession() as session:
+        clients = [
+            await session.ws_connect(f"{gateway.url}/ws", headers=gateway.headers)
+            for _ in range(50)
+        ]
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            await session.ws_connect(f"{gateway.url}/ws", headers=gateway.headers)
+        assert refusal.value.status == 429
+        assert not any(client.closed for client in clients)
+        assert (await asyncio.to_thread(gateway, "hello"))[0] == 200

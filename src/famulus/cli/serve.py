@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from famulus.app import Assistant, assistant
 from famulus.channels.web import Twin, Web
@@ -17,6 +18,7 @@ from famulus.cli.checking import check
 from famulus.cli.conversation import GATEWAY_FILE, running_gateway, when_free
 from famulus.cli.options import Options, common
 from famulus.core.clock import Clock
+from famulus.core.config import Config
 from famulus.core.errors import Locked, StoreError
 from famulus.core.loading import Loaded
 from famulus.core.logs import write_logs
@@ -41,13 +43,12 @@ def command(options: Options) -> None:
     """Run the gateway: channels, web chat and API. Ctrl-C or SIGTERM ends it; nothing is lost."""
     loaded = options.load()
     check(loaded, options.home)
-    allow_files(loaded.config.server.max_clients + _OWN_FILES)
     asyncio.run(_serve(options, loaded))
 
 
 async def _serve(options: Options, loaded: Loaded) -> None:
-    config, clock = loaded.config, Clock()
-    write_logs(config.logging.level, config.logging.format)
+    write_logs(loaded.config.logging.level, loaded.config.logging.format)
+    config, clock = _with_files(loaded.config), Clock()
     for caution in cautions(loaded):
         log.warning("%s", caution)
     stop, server_file = asyncio.Event(), options.home / GATEWAY_FILE
@@ -104,6 +105,21 @@ async def _serve(options: Options, loaded: Loaded) -> None:
             # Whoever waits for an answer is still connected to get it.
             server.state = "draining"
             await app.drain()
+
+
+def _with_files(config: Config) -> Config:
+    """With no more clients than there are files for. A client that could not be taken for want of
+    one would keep the gateway from all its work.
+    """
+    wanted = config.server.max_clients
+    files = allow_files(wanted + _OWN_FILES)
+    most = max(files // 2, files - _OWN_FILES)
+    if most >= wanted:
+        return config
+    log.warning(
+        "too few files for server.max_clients, see ulimit -n clients=%d files=%d", most, files
+    )
+    return replace(config, server=replace(config.server, max_clients=most))
 
 
 def _on_signals(stop: asyncio.Event, gateway_file: Path) -> None:

@@ -83,12 +83,15 @@ def unusable(settings: Settings, error: OSError) -> ConfigError:
     return ConfigError(f"server.host {host} port {port} cannot be used: {said}. Set another one.")
 
 
-def allow_files(wanted: int) -> None:
-    """Raise the number of files and sockets that this process may open, as far as it may."""
+def allow_files(wanted: int) -> int:
+    """Raise the number of files and sockets that this process may open, as far as it may; how many
+    of those wanted there are.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 def is_loopback(name: str) -> bool:
