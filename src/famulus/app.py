@@ -269,7 +269,7 @@ async def _build(
         timezone=config.agent.timezone,
     )
     if only:
-        await stop_abandoned(database, lambda turn: slash.end(turn, "stopped", ""), clock=clock)
+        await stop_abandoned(database, lambda turn: slash.end(turn, "abandoned", ""), clock=clock)
     engine = Embedded(
         Carrying(database, budget),
         slash,

@@ -124,6 +124,7 @@ async def test_a_killed_question_is_not_asked_again_and_stands_in_the_conversati
     said = [(each["role"], each["content"]) for each in json.loads(shown)["messages"]]
     assert [role for role, _ in said] == ["user", "assistant"] * 2
     assert (said[0][1], said[2][1]) == ("a long question", "next")
+    assert "may be done already" in said[1][1]  # what a killed tool call did is not known
     # What the model saw is a whole conversation too.
     roles = [each["role"] for each in house.model.journal[-1].body["messages"]]
     assert roles[1:] == ["user", "assistant", "user"]

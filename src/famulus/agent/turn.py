@@ -63,6 +63,8 @@ _ENDINGS: dict[Ending, str] = {
     "given_up": "I could not finish this: it failed {detail} in a row. Please try it another way.",
     "outdated": "I was updated in the middle of this and cannot safely go on with it. "
     "Some of it may be done already; please check before you ask again.",
+    "abandoned": "Stopped: the command that asked this was killed. Some of it may be done already;"
+    " please check before you ask again.",
 }
 
 

@@ -58,7 +58,7 @@ class Stopped(Struct, frozen=True):
     waiting: int
 
 
-Ending = Literal["stopped", "given_up", "outdated"]
+Ending = Literal["stopped", "given_up", "outdated", "abandoned"]
 
 
 class Turn:
