@@ -187,6 +187,14 @@ def test_what_a_restore_replaced_goes_back_only_where_it_was(home, famulus, tmp_
     assert (content(home), content(tmp_path / "moved")) == (another, moved)
 
 
+def test_a_restored_database_is_not_taken_for_what_a_kill_left(home, famulus, tmp_path):
+    famulus("backup", tmp_path / "saved.tar")
+    lock = home / "famulus.db.lock"
+    lock.write_text("4711")
+    assert famulus("restore", tmp_path / "saved.tar")[0] == 0
+    assert lock.read_text() == ""
+
+
 def test_a_restored_database_replaces_nothing_but_a_database(home, famulus, tmp_path):
     document = tmp_path / "document"
     (home / "famulus.toml").write_text(f'[storage]\nurl = "sqlite:///{document}"\n')

@@ -19,7 +19,7 @@ from famulus.cli.options import Options, as_json, common
 from famulus.cli.replacing import REPLACED, Move, replace, staging, undoing, why
 from famulus.core.errors import ConfigError, FamulusError
 from famulus.core.loading import FILE_NAME, load
-from famulus.store.lock import hold
+from famulus.store.lock import Held, hold
 from famulus.store.migrations import NEWEST
 from famulus.store.opening import sqlite_path
 from famulus.store.sqlite_file import connect, version
@@ -128,8 +128,10 @@ def _restore(options: Options, file: Path, checked: Checked, aside: Path, *, sho
             _check_database(file, folder / archive.DATABASE, checked.header.schema)
             moves += _database_moves(folder / archive.DATABASE, database)
         moves = [move._replace(aside=_aside(move.target, home, aside)) for move in moves]
-        with _nobody_else(options, [database] if database else []):
+        with _nobody_else(options, [database] if database else []) as held:
             replace(home, moves, aside)
+            if checked.header.schema and database in held:
+                held[database].unclean = False  # it is another file now, and whole
 
 
 def _names(new: Path, *, secrets: bool) -> list[str]:
@@ -199,7 +201,7 @@ def _aside(target: str, home: Path, aside: Path) -> str:
 
 
 @contextmanager
-def _nobody_else(options: Options, databases: list[Path]) -> Iterator[None]:
+def _nobody_else(options: Options, databases: list[Path]) -> Iterator[dict[Path, Held]]:
     """Hold what a running Famulus would hold, of the old configuration and the new one."""
     try:
         loaded = load(home=options.home, config=options.config, environment=os.environ)
@@ -208,9 +210,8 @@ def _nobody_else(options: Options, databases: list[Path]) -> Iterator[None]:
     except ConfigError:
         pass  # it is being replaced
     with ExitStack() as stack:
-        for database in sorted({each for each in databases if each.parent.is_dir()}):
-            stack.enter_context(hold(database))
-        yield
+        there = sorted({each for each in databases if each.parent.is_dir()})
+        yield {each: stack.enter_context(hold(each)) for each in there}
 
 
 @contextmanager
