@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from famulus.agent.dispatch import UNKNOWN
 from famulus.core.errors import ModelUnavailable
 from famulus.core.messages import Origin, Text, ToolCall
 from famulus.core.protocols import Context, Effect, Replay, TextDelta
@@ -158,3 +159,45 @@ async def test_what_is_kept_of_a_private_turn_is_private(talk):
         ("tool", True),
         ("assistant", True),
     ]
+
+
+def hanging(reached):
+    @tool(effects=[Effect.EXECUTES], replay=Replay.UNSAFE)
+    async def hang(context: Context, arguments: Arguments) -> str:
+        """Hang."""
+        reached.set()
+        await asyncio.Event().wait()
+        return ""
+
+    return hang
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_what_was_done_stays_when_a_turn_is_given_up_after_restarts(talk, private):
+    reached = asyncio.Event()
+    tools = [echo, hanging(reached)]
+    words = Text("Let me look.", Origin.ASSISTANT)
+    calls = [ToolCall("1", "echo", "{'word': 'a'}"), ToolCall("2", "hang", "{}")]
+    model = Scripted([[words, *calls], "and on"], card=msgspec.structs.replace(CARD, local=private))
+    async with talk(model, tools=tools) as talking, asyncio.TaskGroup() as group:
+        asked = group.create_task(talking.say("go", private=private))
+        async with asyncio.timeout(5):
+            await reached.wait()
+            while not await talking.database.fetch(
+                "select 1 from step where n = 2 and status = 'done'"
+            ):
+                await asyncio.sleep(0.005)
+        await talking.database.execute("update turn set strikes = 9")
+        asked.cancel()
+    async with talk(model, tools=tools) as talking:
+        await talking.say("next", private=private)
+        said = await talking.said()
+    assert [each.role for each in said] == [
+        *("user", "assistant", "tool", "assistant"),
+        *("user", "assistant"),
+    ]
+    assert all(each.private == private for each in said)
+    assert said[1].calls[0].arguments == '{"word":"a"}'
+    assert [part.text for part in said[2].parts] == ["echo a", UNKNOWN]
+    assert said[3].text.startswith("Let me look.\n\nI could not finish this: it failed 9 attempts")
+    assert model.requests[1].messages[2].text == said[2].text

@@ -32,7 +32,7 @@ _PRIVATE = (
     "{name} leaves behind. Tell the user that router.local_tools can allow it."
 )
 _LEAVES = {Effect.WRITES, Effect.EXECUTES, Effect.REMEMBERS}
-_LOST = "The turn ended before the outcome was noted."
+LOST = "The turn ended before the outcome was noted."
 _SUMMARY_CHARACTERS = 300
 _LEAST_CHARACTERS = 200
 
@@ -148,7 +148,7 @@ class Dispatch:
                 ]
         except asyncio.CancelledError:
             found = [_result_of(task, call) for task, call in zip(tasks, run, strict=False)]
-            lost = [failed(call, _LOST) for call in calls[len(found) :]]
+            lost = [failed(call, LOST) for call in calls[len(found) :]]
             turn.record.append(Message("tool", (*found, *lost), together.private))
             raise
         results = [task.result() for task in tasks]
@@ -269,7 +269,7 @@ class Dispatch:
 def _result_of(task: asyncio.Task[ToolResult], call: ToolCall) -> ToolResult:
     """What came of a call in a round that did not come to its end."""
     if not task.done() or task.cancelled() or task.exception():
-        return failed(call, _LOST)
+        return failed(call, LOST)
     return task.result()
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from famulus.agent.allowance import Allowance
@@ -22,6 +21,7 @@ from famulus.agent.dispatch import Dispatch, Repeats, failed
 from famulus.agent.history import History, Window
 from famulus.agent.media import Media, Unheard
 from famulus.agent.prompt import Prompt, opening
+from famulus.agent.recalled import Opening, as_run, recalled
 from famulus.agent.room import Learned, Room, fitted
 from famulus.core.errors import ConfigError, ContextOverflow, ModelError, OverLimit
 from famulus.core.events import Delta
@@ -31,14 +31,12 @@ from famulus.core.messages import (
     Message,
     Note,
     Origin,
-    Part,
     Text,
     ToolCall,
     Usage,
     text_of,
 )
 from famulus.core.protocols import Caller, Done, Model, Request, Restarted, TextDelta
-from famulus.core.repair import arguments_of
 from famulus.engine.turns import Answer, Closing, Ending, Turn
 from famulus.state.sessions import Session
 
@@ -66,14 +64,6 @@ _ENDINGS: dict[Ending, str] = {
     "abandoned": "Stopped: the command that asked this was killed. Some of it may be done already;"
     " please check before you ask again.",
 }
-
-
-class Opening(Struct, frozen=True):
-    """What a turn starts from, frozen so that every run of it sees the same."""
-
-    message: Message
-    window_start: int
-    compacts: bool = False
 
 
 @dataclass(slots=True)
@@ -150,7 +140,7 @@ class Agent:
             )
             talk.last = done.usage
             talk.usage += done.usage
-            _note(turn, Message("assistant", _as_run(done.parts), done.private))
+            _note(turn, Message("assistant", as_run(done.parts), done.private))
             calls = turn.record[-1].calls
             if not calls or limit:
                 break
@@ -321,6 +311,7 @@ class Agent:
         )
 
     def end(self, turn: Turn, ending: Ending, detail: str) -> Closing:
+        turn.record[:] = turn.record or recalled(turn, self._opening)
         said = _ENDINGS[ending].format(detail=detail)
         answer = _early(turn, said, quiet=ending == "stopped")
         return self._close(turn, answer, None)
@@ -362,18 +353,6 @@ def _ends(done: Done) -> bool:
 
 def _always(done: Done) -> bool:
     return True
-
-
-def _as_run(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """An answer whose calls have the arguments they are run with: what a model sees of its calls
-    later is what it learns from.
-    """
-    return tuple(
-        replace(part, arguments=arguments_of(part.arguments))
-        if isinstance(part, ToolCall)
-        else part
-        for part in parts
-    )
 
 
 def _early(turn: Turn, reason: str, *, quiet: bool = False) -> Answer:

@@ -54,5 +54,6 @@ async def _stop(
         outbox_expiry_seconds=0,
     )
     await database.transaction([journal.start(entry.id, attempt=attempt, now=now)])
+    await turn.recall()
     await turn.finish(close(turn), status="stopped")
     await database.transaction([outbox.mark(entry.id, "expired")])

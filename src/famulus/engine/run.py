@@ -122,6 +122,8 @@ class Run:
         lane.started.set()
         self._announce(turn)
         try:
+            if turn.attempt > 1:
+                await turn.recall()
             if lane.stopping:
                 await self._stop(turn)
             else:
@@ -135,8 +137,6 @@ class Run:
 
     async def _work(self, turn: Turn) -> None:
         entry = self._entry
-        if turn.attempt > 1:
-            await turn.recall()
         if entry.strikes > self._means.settings.max_attempts:
             await self._end(turn, "given_up", f"{entry.strikes - 1} attempts")
             return

@@ -4,7 +4,7 @@ A turn is a function of its journal. Whatever a run did is a step there, so a ru
 after a crash gets the finished steps back and goes on behind them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -113,6 +113,11 @@ class Turn:
     def acted(self) -> bool:
         """Whether an earlier run did something that may not be repeated."""
         return any(step.acted for step in self._recorded.values())
+
+    @property
+    def recorded(self) -> Mapping[int, journal.Recorded]:
+        """What earlier runs have recorded, by the number of the step."""
+        return self._recorded
 
     async def recall(self) -> None:
         """Read what earlier runs have recorded."""
