@@ -44,6 +44,7 @@ class Faulty:
     full: bool = False
     calls: int = 5
     broken: bool = False
+    trouble: str = ""
 
     async def transaction(self, statements, *, durable=False):
         self.count += 1

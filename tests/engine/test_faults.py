@@ -8,7 +8,7 @@ import pytest
 from famulus.core.errors import Busy, NotReady, StoreError
 from famulus.core.messages import Origin, Text
 from famulus.core.protocols import Accepted, Replay
-from famulus.engine import journal
+from famulus.engine import journal, outbox
 from famulus.store.database import Statement
 from famulus.store.postgres import Postgres
 from famulus.store.sqlite import SQLite
@@ -233,6 +233,24 @@ async def test_a_message_that_comes_again_from_another_conversation_waits_in_its
         for turn in (zero, again):
             await soon(running.engine.answer(turn.turn_id))
     assert runner.ran == ["zero", "one"]
+
+
+async def test_what_is_damaged_on_disk_holds_up_no_other_message_and_no_other_reply(
+    empty, serve
+) -> None:
+    database = await empty()
+    texts = ("one", "two", "three")
+    lost = [
+        journal.accept(message(text, chat=text), lane=text, session=text, now=1.0) for text in texts
+    ]
+    damage = "update turn set inbound = substr(inbound, 1, 20) where id = 'test::one:one'"
+    await database.transaction([*lost, Statement(damage, {})])
+    runner = Script()
+    async with serve(database, runner) as running:
+        for text in texts[1:]:
+            assert (await soon(running.engine.answer(f"test::{text}:{text}"))).text == text
+    await database.execute("update outbox set payload = '{' where id = 'test::two:two'")
+    assert [each.id for each in await outbox.open_replies(database)] == ["test::three:three"]
 
 
 async def test_an_open_turn_that_nobody_drives_is_found(empty, serve, monkeypatch) -> None:

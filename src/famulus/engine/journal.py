@@ -6,6 +6,8 @@ twice and is the same as once, so one whose answer was lost is simply made again
 """
 
 import hashlib
+import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,6 +16,8 @@ from msgspec import Struct
 from famulus.core.errors import Gone
 from famulus.core.messages import File, Image, Inbound, SessionKey
 from famulus.store.database import Database, Row, Statement, statement
+
+log = logging.getLogger(__name__)
 
 # A journal that another format wrote is not replayed (see `Embedded`).
 FORMAT = 1
@@ -276,7 +280,7 @@ _ENTRY = (
 async def open_turns(database: Database) -> list[Entry]:
     """Turns that wait or were running when the last process ended, oldest first."""
     rows = await database.fetch(f"{_ENTRY} order by seq")
-    return [_entry(row) for row in rows]
+    return _entries(rows)
 
 
 async def open_ids(database: Database) -> list[str]:
@@ -289,13 +293,24 @@ async def open_ids(database: Database) -> list[str]:
 async def open_in_lane(database: Database, lane: str) -> list[Entry]:
     """What waits or runs in one lane, oldest first."""
     rows = await database.fetch(f"{_ENTRY} and lane = :lane order by seq", lane=lane)
-    return [_entry(row) for row in rows]
+    return _entries(rows)
 
 
 async def open_turn(database: Database, turn: str) -> Entry | None:
     """The row of one turn, or None when it is over."""
     rows = await database.fetch(f"{_ENTRY} and id = :turn", turn=turn)
-    return _entry(rows[0]) if rows else None
+    return next(iter(_entries(rows)), None)
+
+
+def _entries(rows: Sequence[Row]) -> list[Entry]:
+    """All but what is damaged: nobody else must wait for that."""
+    found = []
+    for row in rows:
+        try:
+            found.append(_entry(row))
+        except msgspec.DecodeError as error:
+            log.error("a message on disk is damaged turn=%s error=%s", row["id"], error)
+    return found
 
 
 def _entry(row: Row) -> Entry:

@@ -1,10 +1,14 @@
 """The outbox: the replies of turns, and where each stands."""
 
+import logging
+
 import msgspec
 
 from famulus.core.messages import Outbound
 from famulus.engine import journal
 from famulus.store.database import Database, Statement, statement
+
+log = logging.getLogger(__name__)
 
 _decode_outbound = msgspec.json.Decoder(Outbound).decode
 
@@ -38,11 +42,18 @@ def mark(outbound_id: str, status: str, *, receipt: str = "") -> Statement:
 async def open_replies(database: Database, channel: str = "") -> list[Outbound]:
     """Replies that may not have been delivered, oldest first; all of them, or one channel's."""
     rows = await database.fetch(
-        "select payload from outbox where status in ('pending', 'sending')"
+        "select id, payload from outbox where status in ('pending', 'sending')"
         " and (channel = :name or :name = '') order by created, id",
         name=channel,
     )
-    return [_decode_outbound(row["payload"]) for row in rows]
+    found = []
+    for row in rows:
+        try:
+            found.append(_decode_outbound(row["payload"]))
+        except msgspec.DecodeError as error:
+            # Nobody else must wait for it.
+            log.error("a reply on disk is damaged id=%s error=%s", row["id"], error)
+    return found
 
 
 async def reply_to(database: Database, turn: str) -> Outbound | None:
