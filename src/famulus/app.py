@@ -188,7 +188,12 @@ async def _build(
     )
     main = models.main()
     messages = Messages(database, keeps=models.keeps)
-    media = Media(blobs, models.transcriber(), keeps=models.keeps)
+    media = Media(
+        blobs,
+        models.transcriber(),
+        keeps=models.keeps,
+        before_rules=config.transcription.before_rules,
+    )
 
     door = await stack.enter_async_context(
         Door(allow_hosts=config.plugin_settings("tools", "web", web_fetch.Settings).allow_hosts)

@@ -54,6 +54,7 @@ class House:
     router: str = 'simple = "small"'
     rules: str = RULE
     more: str = ""
+    transcription: str = ""
     models: str = ""
     small: str = ""
     answers: list = field(default_factory=list)
@@ -84,6 +85,7 @@ id = "llama3.2"
 {self.small}
 [transcription]
 model = "ears/whisper-1"
+{self.transcription}
 [agent]
 {self.agent}
 [router]
@@ -273,12 +275,22 @@ async def a_file_is_asked_about(house, name, content):
 async def it_is_spoken(house):
     house.ears.say(Answer(text=("hash private it is me",)))
     house.rules = RULE.replace("#private", "hash private")
+    house.transcription = "before_rules = true"
     sound = house.file("voice.ogg", b"OggS" + b"\0" * 100)
     async with house.running() as line:
         house.here.say(Answer(text=(ANSWERED,)))
         reply = await line.ask("listen", attach=[sound])
         assert reply.model == "llama3.2"
         await house.say(line, "explain the moon")
+
+
+async def a_recording_may_hold_it(house):
+    sound = house.file("voice.ogg", b"OggS" + SAID.encode() * 10)
+    async with house.running() as line:
+        reply = await line.ask("", attach=[sound])
+        assert "transcription.before_rules" in reply.content
+        await house.say(line, "explain the moon")
+    assert house.ears.journal == []
 
 
 async def a_recording_comes_with_it(house):
@@ -502,6 +514,7 @@ WAYS = (
     the_word_is_the_name_of_a_picture,
     its_letters_have_another_form,
     it_is_spoken,
+    a_recording_may_hold_it,
     a_recording_comes_with_it,
     tools_are_used_on_the_way,
     a_tool_says_more_than_fits,

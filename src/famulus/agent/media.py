@@ -48,6 +48,12 @@ class Read(Struct, frozen=True):
     usage: Usage = Usage()
 
 
+_OR_SEND = (
+    "Or set transcription.before_rules to true: other recordings are then sent to it before a rule "
+    "can know what is said in them."
+)
+
+
 class Listened(Struct, frozen=True):
     """The outcome of listening, as the journal keeps it: a failure is not tried again either."""
 
@@ -58,7 +64,8 @@ class Listened(Struct, frozen=True):
 
 class Media:
     """Reads the files of messages. Without a `transcriber` nobody listens. `keeps` says whether a
-    rule keeps a text on this machine.
+    rule keeps a text on this machine; as it knows spoken words only when they were heard, another
+    machine listens only with `before_rules`.
     """
 
     def __init__(
@@ -67,10 +74,12 @@ class Media:
         transcriber: Transcriber | None,
         *,
         keeps: Callable[[str], bool] | None = None,
+        before_rules: bool = False,
     ) -> None:
         self._blobs = blobs
         self._transcriber = transcriber
         self._keeps = keeps
+        self._withheld = keeps is not None and not before_rules
 
     async def read(self, turn: Turn, message: Message, caller: Caller) -> Read:
         """`message` with what its files say. Raises `Unheard`.
@@ -142,10 +151,11 @@ class Media:
                 name=file.name,
                 caller=caller,
                 session=session,
-                private=private,
+                private=private or self._withheld,
             )
         except ModelError as error:
-            return Listened(problem=f"I could not listen to {_name(file)}. {error}")
+            advice = "" if private or error.sent or not self._withheld else f" {_OR_SEND}"
+            return Listened(problem=f"I could not listen to {_name(file)}. {error}{advice}")
         if not transcript.text:
             return Listened(problem=f"I could hear no words in {_name(file)}.")
         kept = self._keeps is not None and self._keeps(transcript.text)

@@ -271,6 +271,13 @@ class Transcription(Section, frozen=True):
     max_size: Annotated[Size, doc("Largest recording that is sent.", ge=1000)] = Size(
         25 * 1000 * 1000
     )
+    before_rules: Annotated[
+        bool,
+        doc(
+            "Whether another machine may listen although a rule of the class `local` knows the "
+            "words only afterwards."
+        ),
+    ] = False
 
 
 class SpendingLimits(Section, frozen=True):
