@@ -21,6 +21,7 @@ from famulus.engine.run import Means, Run
 from famulus.engine.timers import Timers
 from famulus.engine.turns import Answer, Runner, Stopped
 from famulus.store.database import Database, Result, Statement
+from famulus.store.waiting import when_available
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +240,7 @@ class Embedded:
     async def run(self, *, resume: bool = True) -> None:
         """As an `Engine` does; without `resume`, only the turns that are accepted here."""
         async with asyncio.TaskGroup() as group:
-            for entry in await journal.open_turns(self._database) if resume else ():
+            for entry in await self._left_open() if resume else ():
                 self._pending.add(entry.id)
                 self._lanes.put(entry)
             self._group = group
@@ -250,6 +251,9 @@ class Embedded:
                 await (self._timers.run() if resume else asyncio.Event().wait())
             finally:
                 self._group = None  # nothing is started while the running turns are cancelled
+
+    async def _left_open(self) -> Sequence[journal.Entry]:
+        return await when_available(lambda: journal.open_turns(self._database), self._clock)
 
     async def drain(self, seconds: float) -> None:
         self._draining = True

@@ -17,6 +17,7 @@ from famulus.core.messages import Outbound
 from famulus.core.protocols import Channel, Watcher
 from famulus.engine import outbox
 from famulus.store.database import Database
+from famulus.store.waiting import when_available
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,9 @@ class Delivery:
     async def run(self, channel: str = "") -> None:
         """Send until cancelled; what an earlier process left too, all of it or one channel's."""
         async with asyncio.TaskGroup() as group:
-            for outbound in await outbox.open_replies(self._database, channel):
+            for outbound in await when_available(
+                lambda: outbox.open_replies(self._database, channel), self._clock
+            ):
                 self.put(outbound)
             self._group = group
             try:

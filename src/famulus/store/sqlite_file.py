@@ -1,5 +1,6 @@
 """An SQLite file: opened with the right settings, migrated with a snapshot first, errors told."""
 
+import errno
 import os
 import sqlite3
 import time
@@ -35,6 +36,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             # SQLite gives the mode of the file to its -wal and -shm as well. One that is there may
             # be in use by this process, which would lose its locks when any descriptor is closed.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        elif not os.access(path, os.R_OK) and path.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
             uri=True,
